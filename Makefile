@@ -1,0 +1,45 @@
+# Everything runs in .venv, with the exact versions of constraints.txt. `make install` is implied and safe to repeat.
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := nim_dataset training evaluation benchmarks tests
+QUICKSTART_SETS := quickstart:eval quickstart:cheat_consistent quickstart:counter_cheat quickstart:neutral quickstart:unseen_names
+
+.PHONY: help install quickstart test lint format bench
+
+help:
+	@echo "make quickstart  train, evaluate and report on a laptop CPU, in about three minutes"
+	@echo "make test        lint, types and tests"
+	@echo "make lint        ruff and mypy alone"
+	@echo "make format      rewrite the code in the project's format"
+	@echo "make bench       all benchmarks, each beside the plain recipe"
+	@echo "make install     .venv with the tested versions"
+
+install: .venv/installed
+
+.venv/installed: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -qq --upgrade pip
+	@echo "Installing the tested versions into .venv (a few minutes) ..."
+	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+quickstart: install
+	$(BIN)/accelerate launch training/train.py --config configs/quickstart.yaml --resume_from_checkpoint auto
+	$(BIN)/accelerate launch evaluation/sweep.py --checkpoints-dir runs/quickstart --datasets $(QUICKSTART_SETS) --output reports/quickstart
+
+test: lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: install
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy $(SOURCES)
+
+format: install
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: install
+	$(BIN)/python benchmarks/generation.py
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/evaluation.py
