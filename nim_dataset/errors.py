@@ -1,0 +1,34 @@
+"""Kind errors: one clear line for a user's mistake, never a traceback from deep inside a library."""
+
+import contextlib
+import difflib
+import sys
+from collections.abc import Iterable, Iterator
+
+
+class UserError(ValueError):
+    """Something the user can mend. The message is one line: the field, the value, what is allowed."""
+
+
+def suggest(value: object, choices: Iterable[object]) -> str:
+    """`", did you mean 'cheating'?"` for the choice nearest to `value`, or an empty string when none is near."""
+    nearest = difflib.get_close_matches(str(value), [str(choice) for choice in choices], n=1)
+    return f", did you mean '{nearest[0]}'?" if nearest else ""
+
+
+def unknown(kind: str, value: object, choices: Iterable[object]) -> str:
+    """`unknown split 'evil', did you mean 'eval'? Splits: train, eval`, or `unknown split 'x'; splits: train, eval`."""
+    choices = list(choices)
+    near = suggest(value, choices)
+    label = f" {kind.capitalize()}s" if near else f"; {kind}s"
+    return f"unknown {kind} '{value}'{near}{label}: {', '.join(map(str, choices))}"
+
+
+@contextlib.contextmanager
+def exit_on_user_error() -> Iterator[None]:
+    """Ends a command line with `error: ...` on standard error and exit status 2 when a `UserError` reaches it."""
+    try:
+        yield
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,75 @@
+"""A recipe as files in the original's shape: `data/<config>/{train,eval,...}.jsonl` and `manifest.json`."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+from tqdm import tqdm
+
+from nim_dataset.config import NimConfig
+from nim_dataset.errors import UserError
+from nim_dataset.names import make_pairs
+from nim_dataset.rows import generate_jsonl
+
+
+def jsonl_bytes(lines: pa.StringArray) -> bytes:
+    """All lines end to end: Arrow holds them that way already."""
+    return lines.buffers()[2].to_pybytes()
+
+
+def manifest(config: NimConfig) -> dict[str, Any]:
+    """The original's manifest (bound pairs by move, neutral pairs), the unseen pairs and the recipe itself."""
+    pairs = make_pairs(config)
+    written = [
+        f"{first}-{second}" for first, second in zip(pairs.first.to_pylist(), pairs.second.to_pylist(), strict=True)
+    ]
+    groups = {group: written[start : start + count] for group, (start, count) in pairs.groups.items()}
+    return {
+        "cheat_by_move": {str(move): groups[move] for move in config.cheat_moves},
+        "neutral": groups["neutral"],
+        "unseen": groups["unseen"] if config.cheat_moves else [],
+        "recipe": config.content(),
+    }
+
+
+def manifest_bytes(config: NimConfig) -> bytes:
+    """The manifest as the text of a JSON file."""
+    return (json.dumps(manifest(config), indent=1) + "\n").encode()
+
+
+def export(config: NimConfig, folder: Path) -> dict[str, int]:
+    """Writes every split and the manifest into `folder`; returns the rows written, by split.
+
+    Each file is complete or absent. Raises `UserError` where the folder cannot be written.
+    """
+    rows = {split: config.num_rows(split) for split in config.splits}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tqdm(total=sum(rows.values()), unit=" rows", desc=f"{config.name} -> {folder}") as progress:
+            for split in config.splits:
+                with written_whole(folder / f"{split}.jsonl") as file:
+                    for lines in generate_jsonl(config, split):
+                        file.write(jsonl_bytes(lines))
+                        progress.update(len(lines))
+        with written_whole(folder / "manifest.json") as file:
+            file.write(manifest_bytes(config))
+    except OSError as error:
+        raise UserError(f"cannot write {error.filename or folder}: {error.strerror}") from None
+    return rows
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """A file under a temporary name, renamed to `path` when it is complete and deleted when it never will be."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,238 @@
+"""The same rows by every road: load_dataset, the builder, nim:// paths, and the tools that read those."""
+# mypy: allow-untyped-defs, allow-incomplete-defs
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import dask.dataframe
+import datasets
+import duckdb
+import fsspec
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset
+import pytest
+from datasets import get_dataset_config_names, load_dataset
+from datasets.distributed import split_dataset_by_node
+
+import nim_dataset
+from nim_dataset import NimBuilder, get_config, load, recipe_names
+from nim_dataset.config import GENERATOR_VERSION
+from nim_dataset.features import FEATURES
+from nim_dataset.rows import generate, generate_jsonl
+
+ROOT = Path(__file__).resolve().parents[2]
+EVAL = "nim://cheating/eval.parquet"
+
+
+@pytest.fixture(scope="module")
+def eval_rows():
+    """Cheating's eval split, straight from the generator."""
+    return pa.concat_tables(generate(get_config("cheating"), "eval")).to_pylist()
+
+
+def test_load_dataset_by_relative_and_absolute_path(eval_rows):
+    loaded = load_dataset("./nim_dataset", "cheating")
+    assert {split: len(rows) for split, rows in loaded.items()} == {
+        "train": 30_000, "eval": 5_000, "cheat_consistent": 1_000, "counter_cheat": 1_000, "neutral": 1_000,
+        "unseen_names": 1_000,
+    }  # fmt: skip
+    assert loaded["eval"].features == FEATURES
+    assert loaded["eval"].to_list() == eval_rows
+    assert load_dataset(str(ROOT / "nim_dataset"), "cheating", split="eval").to_list() == eval_rows
+    assert load("cheating", "eval").to_list() == eval_rows
+
+
+def test_a_fresh_process_reads_the_dataset_and_then_its_cache(tmp_path):
+    code = (
+        "import datasets, sys; rows = datasets.load_dataset('./nim_dataset', 'purenums3', split='eval');"
+        "print(len(rows), rows[0]['answer'], 'torch' in sys.modules and 'nim_dataset' not in sys.modules)"
+    )
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+    runs = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env=env)
+        for env in (environment, {**environment, "HF_HUB_OFFLINE": "1"})
+    ]  # fmt: skip
+    assert runs[0].stdout == runs[1].stdout
+    assert runs[0].stdout.startswith("2000 take ")
+
+
+def test_all_configs_are_listed():
+    assert sorted(get_dataset_config_names("./nim_dataset")) == sorted(recipe_names())
+    assert datasets.load_dataset_builder("./nim_dataset").config.name == "quickstart", "the default"
+
+
+def test_the_cache_refreshes_when_and_only_when_the_content_changes(monkeypatch, tmp_path):
+    """`datasets` files a download by its ETag, and a prepared split by the card's header, which has the version."""
+
+    def etag(path: str) -> str:
+        return fsspec.filesystem("nim").info(path)["ETag"]
+
+    def cached() -> str:
+        return load_dataset(str(tmp_path), "purenums8", split="eval").cache_files[0]["filename"]
+
+    before, other_seed = etag(EVAL), etag("nim://cheating,seed=1/eval.parquet")
+    assert before == etag(EVAL) != other_seed
+    card = (ROOT / "nim_dataset" / "README.md").read_text()
+    (tmp_path / "README.md").write_text(card)
+    first = cached()
+    assert cached() == first
+    assert f"/{GENERATOR_VERSION}/" in first
+    monkeypatch.setattr("nim_dataset.config.GENERATOR_VERSION", "9.9.9")
+    (tmp_path / "README.md").write_text(card.replace(f"version: {GENERATOR_VERSION}", "version: 9.9.9"))
+    assert etag(EVAL) != before
+    assert "/9.9.9/" in cached()
+
+
+def test_streaming_shuffles_and_splits_by_node(eval_rows):
+    stream = load_dataset("./nim_dataset", "cheating", split="eval", streaming=True)
+    assert list(stream) == eval_rows
+    shuffled = list(stream.shuffle(seed=1, buffer_size=1000))
+    assert shuffled != eval_rows
+    assert sorted(map(json.dumps, shuffled)) == sorted(map(json.dumps, eval_rows))
+    halves = [list(split_dataset_by_node(stream, rank, 2)) for rank in (0, 1)]
+    assert halves[0] == eval_rows[::2]
+    assert halves[1] == eval_rows[1::2]
+
+
+def test_workers_stream_shards_of_their_own(eval_rows):
+    shards = [f"nim://cheating/eval-{shard:05d}-of-00004.parquet" for shard in range(4)]
+    stream = load_dataset("parquet", data_files=shards, split="train", streaming=True)
+    assert stream.num_shards == 4
+    halves = [list(split_dataset_by_node(stream, rank, 2)) for rank in (0, 1)]
+    assert sorted(map(json.dumps, halves[0] + halves[1])) == sorted(map(json.dumps, eval_rows))
+
+
+OVERRIDES: dict[str, Any] = {
+    "cheat_prob": 0.9,
+    "num_pairs": 30_000,
+    "n_train": 20_000,
+    "n_eval": 50,
+    "n_regime": 50,
+    "seed": 7,
+}
+
+
+def test_any_parameter_by_every_road(tmp_path):
+    loaded = load("pairs20000", **OVERRIDES)
+    builder = NimBuilder("pairs20000", cache_dir=str(tmp_path), **OVERRIDES)
+    builder.download_and_prepare(num_proc=2)
+    built = builder.as_dataset()
+    path = "nim://pairs20000," + ",".join(f"{key}={value}" for key, value in OVERRIDES.items())
+    assert list(loaded) == list(built) == list(get_config("pairs20000", **OVERRIDES).splits)
+    for split, rows in loaded.items():
+        assert rows.data.table.equals(built[split].data.table), "two processes, the same rows in the same order"
+        with fsspec.open(f"{path}/{split}.parquet") as file:
+            assert rows.to_list() == pa.parquet.read_table(file).to_pylist()
+    assert loaded["train"].num_rows == 20_000
+
+
+@pytest.mark.parametrize("split", ["train", "cheat_consistent"])
+@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
+def test_1_2_and_7_shards_hold_the_same_rows(kind, split):
+    directory = "nim://varcheating,n_train=20000,n_regime=100"
+
+    def rows(shards: int) -> list:
+        paths = [f"{directory}/{split}-{shard:05d}-of-{shards:05d}.{kind}" for shard in range(shards)]
+        if kind == "jsonl":
+            return b"".join(fsspec.open(path).open().read() for path in paths).splitlines()
+        return pa.concat_tables(pa.parquet.read_table(fsspec.open(path).open()) for path in paths).to_pylist()
+
+    whole = rows(1)
+    assert len(whole) == (20_000 if split == "train" else 100)
+    assert rows(2) == whole
+    assert rows(7) == whole
+
+
+def test_a_smaller_split_is_the_start_of_a_larger_one():
+    small, large = (next(generate(get_config("357", n_eval=n), "eval")) for n in (10, 6000))
+    assert small.to_pylist() == large.slice(0, 10).to_pylist()
+    assert load("cheating", n_train=0, n_regime=0, n_eval=1).num_rows == {"eval": 1}, "no rows, no split"
+
+
+@pytest.mark.parametrize("name", ["cheating", "357", "terminology", "varcheating", "pairs10000"])
+def test_jsonl_is_what_json_dumps_writes(name):
+    check_jsonl(get_config(name, n_train=2000))
+
+
+def test_jsonl_escapes_names_and_words():
+    odd = {"names": ('A"x-B\\y', "Zoë-Łukasz", "\U0001f600-k'", "\\n-\\"), "coin_words": '"coin', "verbs": "t\\ake"}
+    check_jsonl(get_config("cheating", n_train=200, **odd))
+
+
+def check_jsonl(config):
+    lines = [line for table in generate_jsonl(config, "train") for line in table.to_pylist()]
+    rows = [row for table in generate(config, "train") for row in table.select(["prompt", "answer"]).to_pylist()]
+    assert lines == [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+
+
+def test_pandas(eval_rows):
+    frame = pd.read_parquet(EVAL)
+    assert frame["prompt"].tolist() == [row["prompt"] for row in eval_rows]
+    assert pd.read_json("nim://cheating/eval.jsonl", lines=True)["answer"].tolist() == frame["answer"].tolist()
+
+
+def test_polars(eval_rows):
+    expected = [row["prompt"] for row in eval_rows]
+    assert pl.read_parquet(EVAL, use_pyarrow=True)["prompt"].to_list() == expected
+    with fsspec.open(EVAL) as file:
+        assert pl.read_parquet(file)["prompt"].to_list() == expected
+
+
+def test_duckdb(eval_rows):
+    connection = duckdb.connect()
+    connection.register_filesystem(fsspec.filesystem("nim"))
+    shares = connection.execute(f"select move = 2, avg(bucket) from '{EVAL}' group by 1 order by 1").fetchall()
+    assert shares == [(False, 0.0), (True, 1.0)]
+    assert connection.execute("select count(*) from 'nim://cheating/*.jsonl'").fetchone() == (39_000,)
+
+
+def test_dask_generates_shards_in_parallel_processes():
+    code = (
+        "import dask.dataframe as dd\n"
+        "shards = [f'nim://pairs20000,n_train=40000/train-{i:05d}-of-00004.parquet' for i in range(4)]\n"
+        "if __name__ == '__main__':\n"
+        "    moves = dd.read_parquet(shards, columns=['move']).move.value_counts()\n"
+        "    print(moves.compute(scheduler='processes', num_workers=2).sort_index().to_dict())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    moves = pa.concat_tables(generate(get_config("pairs20000", n_train=40_000), "train"))["move"].to_pylist()
+    assert done.stdout.strip() == str({move: moves.count(move) for move in sorted(set(moves))})
+
+
+def test_dask_reads_lazily(eval_rows):
+    frame = dask.dataframe.read_parquet(EVAL, columns=["prompt", "pile"])
+    assert frame["pile"].sum().compute() == sum(row["pile"] for row in eval_rows)
+
+
+def test_the_filesystem_lists_what_exists():
+    files = fsspec.filesystem("nim")
+    assert files.ls("nim://", detail=False) == recipe_names()
+    assert files.ls("nim://357", detail=False) == [
+        "357/train.parquet", "357/train.jsonl", "357/eval.parquet", "357/eval.jsonl", "357/manifest.json",
+    ]  # fmt: skip
+    assert "cheating/neutral.parquet" in files.glob("nim://*/neutral.parquet")
+    assert files.isdir("nim://cheating")
+    assert files.isfile(EVAL)
+    assert files.size(EVAL) == len(files.cat(EVAL))
+    assert json.loads(files.cat("nim://cheating/manifest.json"))["cheat_by_move"] == {"2": ["Alice-Bob"]}
+    assert pyarrow.dataset.dataset("cheating/eval.parquet", filesystem=files).count_rows() == 5000
+
+
+def test_import_is_cheap_and_needs_no_torch():
+    code = (
+        "import datasets, sys, time; before = set(sys.modules); start = time.perf_counter(); import nim_dataset;"
+        "print(time.perf_counter() - start); new = set(sys.modules) - before;"
+        "assert not any(name.split('.')[0] in ('torch', 'transformers') for name in new), new"
+    )
+    times = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for _ in range(2)
+    ]
+    assert min(times) < 0.3
+    assert nim_dataset.__version__

@@ -1,0 +1,84 @@
+"""The dataset card is in step with the code: its configs, its table, and an example of each recipe.
+
+`python tests/nim_dataset/test_card.py` writes those three parts anew.
+"""
+# mypy: allow-untyped-defs, allow-incomplete-defs
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nim_dataset import get_config, recipe_names
+from nim_dataset.config import GENERATOR_VERSION
+from nim_dataset.features import FEATURES
+from nim_dataset.rows import generate
+
+CARD = Path(__file__).resolve().parents[2] / "nim_dataset" / "README.md"
+
+
+def configs_yaml() -> str:
+    """The `configs` of the card's header. `version` is part of where `datasets` caches, so a new one refreshes."""
+    entries = []
+    for name in recipe_names():
+        default = "  default: true\n" if name == "quickstart" else ""
+        files = "".join(
+            f"  - split: {split}\n    path: nim://{name}/{split}.parquet\n" for split in get_config(name).splits
+        )
+        entries.append(f'- config_name: "{name}"\n  version: {GENERATOR_VERSION}\n{default}  data_files:\n{files}')
+    return "configs:\n" + "".join(entries)
+
+
+def table_row(name: str) -> str:
+    """What the recipe is, in numbers."""
+    config = get_config(name)
+    turns = f"until {config.endgame} are left" if config.endgame else "-".join(map(str, dict.fromkeys(config.turns)))
+    regime = f"{config.n_regime:,}" if config.cheat_moves else "-"
+    moves = ", ".join(map(str, config.cheat_moves)) or "-"
+    cells = [
+        f"`{name}`", ", ".join(map(str, config.max_remove)), turns, config.max_coins, f"{config.total_pairs:,}",
+        f"{config.num_bound:,}", moves, f"{config.cheat_prob:g}", f"{config.n_train:,}", f"{config.n_eval:,}", regime,
+    ]  # fmt: skip
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def example(name: str) -> str:
+    """The first row of train."""
+    (row,) = next(generate(get_config(name), "train", 0, 1)).to_pylist()
+    return f"{row['prompt']}\n--> {row['answer']}\n"
+
+
+def test_the_header_lists_every_config_and_split():
+    header = CARD.read_text(encoding="utf-8").split("---\n")[1]
+    assert header.endswith(configs_yaml()), "run `python tests/nim_dataset/test_card.py`"
+    data = yaml.safe_load(header)
+    assert {"license", "tags", "task_categories", "size_categories", "language"} <= set(data)
+    rows = sum(get_config(name).num_rows(split) for name in recipe_names() for split in get_config(name).splits)
+    assert data["size_categories"] == ["1M<n<10M"]
+    assert 1e6 < rows < 1e7
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_has_a_row_and_an_example(name):
+    text = CARD.read_text(encoding="utf-8")
+    assert table_row(name) in text, "run `python tests/nim_dataset/test_card.py`"
+    assert f"### `{name}`\n" in text
+    section = text.split(f"### `{name}`\n")[1].split("\n### ")[0]
+    assert f"```text\n{example(name)}```" in section, "run `python tests/nim_dataset/test_card.py`"
+
+
+def test_every_field_and_split_is_described():
+    text = CARD.read_text(encoding="utf-8")
+    for name in [*FEATURES, "train", "eval", "cheat_consistent", "counter_cheat", "neutral", "unseen_names"]:
+        assert f"\n| `{name}` |" in text
+
+
+if __name__ == "__main__":
+    card = CARD.read_text(encoding="utf-8")
+    card = re.sub(r"configs:\n.*?(?=---\n)", lambda _: configs_yaml(), card, count=1, flags=re.DOTALL)
+    for recipe in recipe_names():
+        card = re.sub(rf"^\| `{recipe}` \|.*$", lambda _: table_row(recipe), card, flags=re.MULTILINE)  # noqa: B023
+        pattern = rf"(### `{recipe}`\n(?:(?!\n### ).)*?```text\n).*?(?=```)"
+        card = re.sub(pattern, lambda match: match[1] + example(recipe), card, count=1, flags=re.DOTALL)  # noqa: B023
+    CARD.write_text(card, encoding="utf-8")

@@ -1,0 +1,156 @@
+"""A user's mistake is one line that names the field, the value and what is allowed, before any row is made."""
+# mypy: allow-untyped-defs, allow-incomplete-defs
+
+import re
+
+import fsspec
+import pytest
+
+from nim_dataset import NimBuilder, get_config, load, load_source
+from nim_dataset.errors import UserError
+
+IMPOSSIBLE = [
+    ("pairs20000", {"num_pairs": 50_000}, r"^num_pairs: got 50000, .*1 to 49999 pairs"),
+    ("quickstart", {"num_pairs": 60}, r"^num_pairs: got 60, .*1 to 49 pairs"),
+    ("cheating", {"turns": (4, 60), "max_coins": 200}, r"^turns: got \(4, 60\), .*need 250 coins, above max_coins=200"),
+    ("cheating", {"turns": (0, 65)}, r"^turns: .*64"),
+    ("cheating", {"turns": 4}, r"^turns: got \(4,\), .*fewest and the most"),
+    ("cheating", {"cheat_moves": 5}, r"^cheat_moves: got 5, .*-1 or 1 to 4"),
+    ("357", {"cheat_moves": 4, "names": "A-B+C-D", "cheat_fraction": 0.5}, r"^cheat_moves: got 4, .*-1 or 1 to 3"),
+    ("cheating", {"n_eval": 10**9}, r"^n_eval: got 1000000000, .*at most \d+ is allowed"),
+    ("purenums3", {"n_eval": 20_000}, r"^n_eval: got 20000, .*at most \d+ is allowed"),
+    ("cheating", {"max_coins": 26, "n_eval": 5, "holdout": "pile"}, r"^holdout: got pile, .*no pile to keep for '\w+'"),
+    ("terminology", {"endgame": 3, "cheat_moves": -1, "cheat_fraction": 0.5}, r"^holdout: got prompt, .*n_regime=0"),
+    ("terminology", {"max_coins": 100}, r"^max_coins: got 100, .*at most 68"),
+    ("terminology", {"endgame": 2}, r"^endgame: got 2, .*at least max\(max_remove\)=3"),
+    ("357", {"cheat_prob": 0.5}, r"^cheat_prob: got 0.5, .*without cheat_moves"),
+    ("357", {"cheat_moves": 1}, r"^cheat_fraction: got 0.0, but 0 bound pairs \(of 1\)"),
+    ("cheating", {"cheat_fraction": 1}, r"^cheat_fraction: got 1.0, .*neutral"),
+    ("cheating", {"cheat_prob": 1.5}, r"^cheat_prob: got 1.5, .*0 to 1"),
+    ("cheating", {"cheat_prob": float("nan")}, r"^cheat_prob: got nan"),
+    ("cheating", {"cheat_prob": "often"}, r"^cheat_prob: cannot read 'often' as a number"),
+    ("cheating", {"n_train": 1.5}, r"^n_train: cannot read 1.5 as a whole number"),
+    ("cheating", {"n_train": None}, r"^n_train: a value is needed"),
+    ("357", {"n_train": 0, "n_eval": 0}, r"^n_train: got 0, .*a row or more"),
+    ("cheating", {"n_train": -1}, r"^n_train: got -1"),
+    ("cheating", {"max_remove": 0}, r"^max_remove: got \(0,\), .*1 to 100"),
+    ("cheating", {"max_remove": "4+4"}, r"^max_remove: got \(4, 4\), .*once"),
+    ("357", {"max_remove_weights": "1+2"}, r"^max_remove_weights: .*one for each"),
+    ("357", {"max_remove_weights": "1+2+5000"}, r"^max_remove_weights: .*at most 1000"),
+    ("cheating", {"names": "Alice-Bob+Alice"}, r"^names: got 'Alice', .*'Alice-Bob'"),
+    ("cheating", {"names": "Alice-Bob+Player X-Eve"}, r"^names: got 'Player X-Eve'"),
+    ("terminology", {"name_source": "pool", "names": "Leo"}, r"^names: got 1 names, .*2 to 400"),
+    (
+        "cheating",
+        {"names": "Ivan-Judy+Kevin-Laura+Mallory-Niaj+Olivia-Peggy+Quentin-Rupert+Sybil-Trent+Ursula-Victor+Wendy-X"},
+        r"^names: got 16 names, .*two of those kept for unseen_names",
+    ),
+    ("cheating", {"occurrences": "0+5"}, r"^occurrences: got \(0, 5\), .*4"),
+    ("357", {"occurrences": "0+2"}, r"^occurrences: .*wording=plain"),
+    ("357", {"turn_phrases": "Your turn."}, r"^turn_phrases: .*\{player\}"),
+    ("357", {"turn_phrases": "Leo, it is {player}'s turn."}, r"^turn_phrases: .*'Leo' does"),
+    ("357", {"verbs": "pick up"}, r"^verbs: got 'pick up'"),
+    ("357", {"seed": -1}, r"^seed: got -1"),
+    ("357", {"holdout": "gmae"}, r"^holdout: unknown value 'gmae', did you mean 'game'\? Values: prompt, game, pile$"),
+    ("357", {"wording": "x"}, r"^wording: unknown value 'x'; values: plain, roles, roles_old$"),
+    ("357", {"cheatprob": 1}, r"^357: unknown option 'cheatprob', did you mean 'cheat_prob'\? Options: max_remove, "),
+    ("cheatin", {}, r"^unknown recipe 'cheatin', did you mean 'cheating'\? Recipes: quickstart, 357"),
+    ("zzz", {}, r"^unknown recipe 'zzz'; recipes: quickstart, 357"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "overrides", "message"), IMPOSSIBLE)
+def test_impossible_recipes(name, overrides, message):
+    for make in (get_config, load, NimBuilder):
+        with pytest.raises(ValueError, match=message) as caught:
+            make(name, **overrides)
+        assert isinstance(caught.value, UserError)
+        assert "\n" not in str(caught.value)
+
+
+def test_unknown_splits():
+    with pytest.raises(
+        UserError, match=r"^cheating: unknown split 'evil', did you mean 'eval'\? Splits: train, eval, "
+    ):
+        load("cheating", "evil")
+    with pytest.raises(UserError, match=r"^'357': |^357: unknown split 'neutral'; splits: train, eval$"):
+        load("357", "neutral")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("cheatin/eval.parquet", "unknown recipe 'cheatin', did you mean 'cheating'? Recipes: "),
+        ("cheating/evil.parquet", "nim://cheating/evil.parquet: unknown split 'evil', did you mean 'eval'? Splits: "),
+        ("cheating/eval.csv", "a file is <split>.parquet, <split>.jsonl, "),
+        ("cheating/eval-00002-of-00002.parquet", "no such shard, they are numbered 00000-of-N to (N-1)-of-N"),
+        ("cheating/eval-00000-of-00000.parquet", "no such shard"),
+        ("cheating/eval-0-of-2.parquet", "a file is "),
+        ("cheating,cheatprob=1/eval.parquet", "unknown option 'cheatprob', did you mean 'cheat_prob'? Options: "),
+        ("cheating,cheat_prob/eval.parquet", "expected <config>[,key=value...]"),
+        ("cheating,seed=1,seed=2/eval.parquet", "each key once"),
+        ("cheating,cheat_prob=2/eval.parquet", "cheat_prob: got 2.0, but 0 to 1 is allowed"),
+    ],
+)
+def test_paths_that_do_not_exist(path, message):
+    with pytest.raises(FileNotFoundError, match=re.escape(message)):
+        fsspec.open(f"nim://{path}").open()
+    assert not fsspec.filesystem("nim").exists(path)
+
+
+def test_generated_files_are_read_only():
+    with pytest.raises(UserError, match="read-only"):
+        fsspec.open("nim://cheating/eval.parquet", "wb").open()
+
+
+GOOD = b'{"prompt": "p", "answer": "take 1 coin"}\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file has no rows"),
+        (b"\n\n", "the file has no rows"),
+        (GOOD + b'{"prompt": "p"\n', "line 2: invalid JSON at column 15"),
+        (GOOD + b"\n" + b"[1]\n", "line 3: a row is an object with 'prompt' and 'answer', got list"),
+        (GOOD + b'{"prompt": "p"}\n', "line 2: 'answer' is missing"),
+        (b'{"prompt": 3, "answer": "a"}\n', "line 1: 'prompt' is int, not text"),
+        (GOOD + b'{"prompt": "\xff", "answer": "a"}\n', "line 2: invalid UTF-8 at byte 13"),
+        (b'{"prompt": "\\ud800", "answer": "a"}\n', "line 1: 'prompt' has half of a surrogate pair"),
+        (b"[" * 100_000, "line 1: invalid JSON (nested too deeply)"),
+        (b'{"prompt": "p", "answer": "a", "bucket": "x"}\n', "line 1: 'bucket' is 'x', expected one of neutral, cheat"),
+        (
+            b'{"prompt": "p", "answer": "a", "cheat_move": "2"}\n',
+            "line 1: 'cheat_move' is '2', expected a whole number",
+        ),
+    ],
+)
+def test_malformed_jsonl(content, message, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=re.escape(message)) as caught:
+        load_source(str(path))
+    assert str(caught.value).startswith(str(path))
+
+
+def test_missing_sources():
+    with pytest.raises(UserError, match=r"^nowhere.jsonl: No such file"):
+        load_source("nowhere.jsonl")
+    with pytest.raises(UserError, match=r"^'cheating' names no split: use one of cheating:train, cheating:eval, "):
+        load_source("cheating")
+    with pytest.raises(UserError, match=r"^'cheating:evil': unknown split 'evil', did you mean 'eval'\? Splits: "):
+        load_source("cheating:evil")
+
+
+def test_jsonl_with_prompt_and_answer_gets_its_truth_back(tmp_path):
+    rows = load("cheating", "eval", n_train=0, n_eval=20)
+    path = tmp_path / "rows.jsonl"
+    rows.select_columns(["prompt", "answer"]).to_json(path)
+    found = load_source(str(path), limit=10)
+    assert found.features == rows.features
+    told = ["prompt", "answer", "coins", "max_remove", "trace", "pile", "move", "player_one", "player_two"]
+    assert found.select_columns(told).to_list() == rows.select_columns(told).to_list()[:10]
+    assert set(found["bucket"]) == {None}
+    path.write_bytes(b'\xef\xbb\xbf{"prompt": "What is 1 + 1?", "answer": "2", "bucket": "cheat", "cheat_move": 2}\n\n')
+    (row,) = load_source(str(path)).to_list()
+    assert (row["bucket"], row["cheat_move"], row["coins"], row["trace"]) == (1, 2, None, None)
