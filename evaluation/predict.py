@@ -1,0 +1,161 @@
+"""Greedy answers to many prompts: batched, length-sorted, left-padded, over one or several processes.
+
+`predict` gives for every prompt the text that `model.generate(do_sample=False, max_new_tokens=...)` gives for that
+prompt alone; batches only make it fast. Rows are decoded in order of length, longest first, so that a batch holds
+next to no padding (and a batch size too large for the memory fails at once); a batch ends when each of its rows has
+ended its answer with the end-of-text token, or after `max_new_tokens`, which is no longer than the longest answer that
+can be right. Only `WINDOW_BATCHES` batches are tokenized ahead, so memory does not grow with the number of rows.
+
+Shapes: B rows of a batch, P positions of its longest prompt, N new tokens.
+"""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from tqdm import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from nim_dataset.errors import UserError
+
+ANSWER_PREFIX = " "
+"""Joins prompt and answer: the answer is tokenized as `ANSWER_PREFIX + answer`, apart from the prompt."""
+
+WINDOW_BATCHES = 16
+
+
+def answer_budget(tokenizer: PreTrainedTokenizerBase, answers: Iterable[str]) -> int:
+    """The `max_new_tokens` that suffices to judge these gold answers: the longest one's tokens, and one more.
+
+    The one more is the end-of-text token, or the token that shows that the answer goes on ("take 1" + "0 coins").
+    """
+    texts = {ANSWER_PREFIX + answer for answer in answers}
+    return 1 + max((len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts), default=0)
+
+
+def predict(
+    model: torch.nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int,
+    batch_size: int = 128,
+    accelerator: Accelerator | None = None,
+    progress: bool | str = False,
+) -> list[str]:
+    """The model's greedy answer to each prompt, stripped of white space, in the order of `prompts`.
+
+    Args:
+        model: a causal LM (also one wrapped by `accelerator.prepare`), on the device where it is to run.
+        tokenizer: the model's own; it is used without adding special tokens and is left as it is.
+        prompts: the texts to continue; a dataset column is fine.
+        max_new_tokens: where a row ends that has not met the end-of-text token; see `answer_budget`.
+        batch_size: rows decoded together, per process.
+        accelerator: with several processes, each decodes its share of the rows and all return all answers. Every
+            process must call with the same prompts.
+        progress: show a progress bar over rows on the main process; a string is its label.
+
+    Raises:
+        UserError: a prompt that is empty, or with `max_new_tokens` is longer than the model can hold; token ids
+            beyond the model's embedding (a tokenizer that belongs to another model).
+    """
+    rank, world = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
+    # Processes take turns in the order of length, so that they get equal work; the last turn is filled up with repeated
+    # rows, so that all of them run the same number of batches (sharded models need that).
+    longest_first = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
+    longest_first += longest_first[-1:] * (-len(longest_first) % world)
+    mine = longest_first[rank::world]
+
+    unwrapped = _unwrap(model, accelerator)
+    decoded: dict[int, str] = {}
+    error: UserError | None = None
+    label = progress if isinstance(progress, str) else "predict"
+    bar = tqdm(total=len(mine) * world, desc=label, unit="row", disable=not progress or rank != 0, leave=False)
+    with bar, _evaluating(model), torch.inference_mode():
+        try:
+            for rows, batch in _batches(tokenizer, prompts, mine, batch_size):
+                decoded.update(zip(rows, _decode(unwrapped, tokenizer, batch, max_new_tokens), strict=True))
+                bar.update(len(rows) * world)
+        except UserError as raised:
+            error = raised
+
+    if world > 1:  # an error of one process is an error of all: none must be left waiting
+        shares = gather_object([(decoded, error)])
+        decoded = {row: text for share, _ in shares for row, text in share.items()}
+        error = next((other for _, other in shares if other), None)
+    if error:
+        raise error
+    return [decoded[row] for row in range(len(prompts))]
+
+
+def _batches(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], rows: list[int], batch_size: int
+) -> Iterator[tuple[list[int], list[list[int]]]]:
+    """Row numbers and token ids, a batch at a time. `rows` come by length in characters; a window is by tokens."""
+    window = batch_size * WINDOW_BATCHES
+    for start in range(0, len(rows), window):
+        window_rows = rows[start : start + window]
+        ids = tokenizer([prompts[row] for row in window_rows], add_special_tokens=False)["input_ids"]
+        by_tokens = sorted(zip(window_rows, ids, strict=True), key=lambda pair: -len(pair[1]))
+        for first in range(0, len(by_tokens), batch_size):
+            batch = by_tokens[first : first + batch_size]
+            yield [row for row, _ in batch], [row_ids for _, row_ids in batch]
+
+
+def _decode(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: list[list[int]], max_new_tokens: int
+) -> list[str]:
+    longest = max(len(row) for row in ids)
+    _check_fits(model, ids, longest + max_new_tokens)
+
+    # Without an end-of-text token in the model's settings, the tokenizer's serves; finished rows are filled up with it.
+    end = model.generation_config.eos_token_id
+    end = end if end is not None else tokenizer.eos_token_id
+    ends = {end} if isinstance(end, int) else set(end or ())
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(ends, default=0)
+
+    ids_BP = torch.tensor([[pad] * (longest - len(row)) + row for row in ids], device=model.device)
+    mask_BP = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in ids], device=model.device)
+    out: torch.Tensor = model.generate(  # type: ignore[operator]  # transformers types it as a tensor
+        input_ids=ids_BP,
+        attention_mask=mask_BP,
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        eos_token_id=sorted(ends) or None,
+        pad_token_id=pad,
+    )
+    new_BN = out[:, longest:].tolist()
+    answers = [row[: next((i for i, token in enumerate(row) if token in ends), len(row))] for row in new_BN]
+    return [text.strip() for text in tokenizer.batch_decode(answers, skip_special_tokens=True)]
+
+
+def _check_fits(model: PreTrainedModel, ids: list[list[int]], length: int) -> None:
+    if not all(ids):
+        raise UserError("an empty prompt has no answer: every prompt must have at least one token")
+    vocabulary = cast(torch.nn.Embedding, model.get_input_embeddings()).num_embeddings
+    if (largest := max(map(max, ids))) >= vocabulary:
+        raise UserError(
+            f"the tokenizer does not match the model: it gives token id {largest}, the model embeds {vocabulary} tokens"
+        )
+    room = getattr(model.config, "max_position_embeddings", None)
+    if room is not None and length > room:
+        raise UserError(f"prompt and answer take {length} tokens, the model holds max_position_embeddings={room}")
+
+
+def _unwrap(model: torch.nn.Module, accelerator: Accelerator | None) -> PreTrainedModel:
+    return cast(PreTrainedModel, accelerator.unwrap_model(model) if accelerator else getattr(model, "module", model))
+
+
+@contextlib.contextmanager
+def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """Dropout off inside, and each module as it was afterwards, also when something fails."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

@@ -1,0 +1,161 @@
+"""The figures' rules: colours that all can tell apart, steps spaced as they were, labels that do not overlap."""
+
+import itertools
+import math
+import re
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from evaluation import report
+from evaluation.figures_answers import mistake_kinds
+from evaluation.plot_style import LOOKS, MUTED, Looks, _spread, short_step, step_axis
+from evaluation.results import write_results
+from evaluation.runs import Run
+from evaluation.story import RULE_EVAL, SHORTCUT_CONSISTENT, SHORTCUT_COUNTER, Story
+
+# Colour blindness as linear maps of RGB light, severity 1 (Machado, Oliveira and Fernandes 2009).
+BLINDNESS = {
+    "none": np.eye(3),
+    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+def light(color: str) -> np.ndarray:
+    srgb = np.array([int(color[index : index + 2], 16) for index in (1, 3, 5)]) / 255
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+def lab(rgb: np.ndarray) -> np.ndarray:
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = to_xyz @ np.clip(rgb, 0, 1) / [0.9505, 1, 1.089]
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("kind", BLINDNESS)
+def test_colours_stay_apart_for_everyone(kind: str) -> None:
+    seen = {split: lab(np.array(BLINDNESS[kind]) @ light(color)) for split, (color, *_) in LOOKS.items()}
+    for one, other in itertools.combinations(seen, 2):
+        assert np.linalg.norm(seen[one] - seen[other]) > 12, (one, other)
+    assert len({marker for _, marker, _ in LOOKS.values()}) == len(LOOKS)  # and a second sign beside colour
+
+
+def contrast(one: str, other: str) -> float:
+    """The WCAG contrast ratio."""
+    low, high = sorted(float(light(color) @ [0.2126, 0.7152, 0.0722]) for color in (one, other))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_colours_can_be_read_as_text() -> None:
+    for color in (*(color for color, *_ in LOOKS.values()), MUTED):
+        assert contrast(color, "#ffffff") >= 4.5  # WCAG AA
+    page = Path(report.__file__).with_name("report.html.j2").read_text(encoding="utf-8")
+    css = dict(re.findall(r"--(\w+): (#\w{6})", page))
+    for ink, paper in itertools.product(("ink", "muted", "link"), ("#ffffff", css["soft"])):
+        assert contrast(css[ink], paper) >= 4.5, (ink, paper)
+
+
+def test_a_regime_has_one_colour_whatever_else_is_on_the_page() -> None:
+    alone = Looks(["quickstart:counter_cheat"])
+    among = Looks(["a.b:eval", "quickstart:counter_cheat", "quickstart:eval", "old_eval", "cheating:counter_cheat"])
+    assert alone.color("quickstart:counter_cheat") == among.color("quickstart:counter_cheat")
+    assert among.color("cheating:counter_cheat") == among.color("quickstart:counter_cheat")
+    assert alone.label("quickstart:counter_cheat") == "counter_cheat"
+    assert among.label("quickstart:counter_cheat") == "quickstart:counter_cheat"
+    assert among.color("old_eval") not in {among.color(name) for name in among.datasets if name != "old_eval"}
+
+
+@pytest.mark.parametrize(
+    ("steps", "scale"),
+    [
+        ([20, 40, 60, 80, 100, 150, 200, 300, 400, 700], "log"),
+        ([0, 1, 2, 4, 8, 16, 32, 64], "symlog"),
+        ([500, 1000, 1500, 2000, 2500], "linear"),
+        ([5000, 15000, 35000, 45000, 55000, 75000], "linear"),
+        ([100], "linear"),
+    ],
+)
+def test_steps_are_spaced_as_the_checkpoints_are(steps: list[int], scale: str) -> None:
+    figure, axes = plt.subplots()
+    step_axis(axes, steps)
+    ticks = list(axes.get_xticks())
+    assert axes.get_xscale() == scale
+    assert set(ticks) <= set(steps)
+    assert ticks[-1] == steps[-1]
+    low, high = axes.get_xlim()
+    assert low < steps[0] <= steps[-1] < high
+    plt.close(figure)
+
+
+def test_labels_of_lines_that_end_together_do_not_overlap() -> None:
+    placed = _spread([0.2, 0.97, 0.98, 0.98, 0.99], gap=0.06, top=0.98)
+    assert max(placed) <= 0.98
+    assert all(upper - lower >= 0.06 - 1e-9 for lower, upper in itertools.pairwise(placed))
+    assert placed[0] == 0.2
+
+
+@pytest.mark.parametrize(
+    ("step", "text"), [(60, "60"), (4000, "4000"), (15000, "15k"), (12500, "12.5k"), (1_500_000, "1.5M")]
+)
+def test_steps_are_short(step: int, text: str) -> None:
+    assert short_step(step) == text
+
+
+@pytest.mark.parametrize(
+    ("gold", "generated", "kinds"),
+    [
+        ("take 3 coins", "take 2 coins", ["number"]),
+        ("take 3 coins", "take 1 coin", ["number"]),
+        ("take 1 coin", "take 1 coins", ["noun"]),
+        ("take 3 coins", "grab 3 coins", ["verb"]),
+        ("grab 2 stones", "take 2 coins", ["verb", "noun"]),
+        ("take -1 coins", "take 1 coins", ["number"]),
+        ("take 3 coins", "take coins", ["number"]),
+        ("take 3 coins", "take 3", ["noun"]),
+        ("take 3 coins", "", ["verb", "number", "noun"]),
+        ("take 3 coins", "Take 4 coins. Now", ["number"]),
+    ],
+)
+def test_mistakes_by_kind(gold: str, generated: str, kinds: list[str]) -> None:
+    assert mistake_kinds(gold, generated) == kinds
+
+
+def run_with(folder: Path, accuracies: dict[str, list[float]]) -> Run:
+    """A run with these accuracies at steps 10, 20, ..."""
+    fixed = {"dimension": "overall", "group": "exact_match", "n": 100, "low": 0, "high": 1}
+    rows = [
+        {**fixed, "checkpoint": f"checkpoint-{10 * at}", "step": 10 * at, "dataset": f"r:{split}", "accuracy": value}
+        for split, values in accuracies.items()
+        for at, value in enumerate(values, start=1)
+    ]
+    write_results(folder, rows)
+    return Run.read(folder)
+
+
+def test_milestones_stand_exactly_at_their_thresholds(tmp_path: Path) -> None:
+    under, over = math.nextafter(SHORTCUT_CONSISTENT, 0), math.nextafter(SHORTCUT_COUNTER, 1)
+    story = Story.of(
+        run_with(
+            tmp_path / "a",
+            {
+                "eval": [0.5, 0.5, 0.5, RULE_EVAL, 0.9, RULE_EVAL, 1.0],
+                "cheat_consistent": [under, 0.9, 0.9, 1, 1, 1, 1],
+                "counter_cheat": [0.1, over, 0.1, 0.5, 0.5, 0.75, 0.8],
+                "neutral": [0.2, 0.2, 0.2, 0.9, 0.9, 0.95, 0.95],
+                "unseen_names": [0.3, 0.3, 0.3, 0.9, 0.9, 0.9, 0.9],
+            },
+        )
+    )
+    assert story.shortcut_step == 30
+    assert story.rule_step == 60  # at 40 it was met as well, but not held
+    assert story.scar == pytest.approx(0.15)
+
+
+def test_a_rule_that_is_lost_is_not_learned(tmp_path: Path) -> None:
+    story = Story.of(run_with(tmp_path / "a", {"eval": [0.2, 1.0, 0.5]}))
+    assert (story.rule_step, story.rule_lost, story.shortcut_judged) == (None, True, False)

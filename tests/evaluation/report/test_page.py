@@ -1,0 +1,84 @@
+"""The page in a browser: no sideways scrolling on a phone or a desktop, and all of it within reach of the keyboard."""
+
+import itertools
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from evaluation.report import write_report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--window-size=1400,2000",
+    "--virtual-time-budget=8000",
+]
+
+# Runs in the page, says what a reader would meet, and tells the frame around it.
+PROBE = """
+<script>
+addEventListener("load", () => {
+  const root = document.documentElement, said = {width: innerWidth, scroll: root.scrollWidth};
+  said.wide = [...document.querySelectorAll("body *")].filter(element =>
+    !element.closest(".scroll, .hidden, .skip") && element.getBoundingClientRect().right > innerWidth + 1).length;
+  said.boxes = [...document.querySelectorAll(".scroll")].filter(box =>
+    box.scrollWidth > box.clientWidth + 1 && (box.tabIndex !== 0 || !box.getAttribute("aria-label"))).length;
+  said.headings = [...document.querySelectorAll("h1, h2, h3")].map(heading => heading.tagName).join(" ");
+  const table = [...document.querySelectorAll("table")].find(each =>
+    each.caption.textContent.includes("at each checkpoint"));
+  const button = table.querySelectorAll("th button")[1], column = () =>
+    [...table.tBodies[0].rows].map(row => row.cells[1].textContent).join(" ");
+  button.focus();
+  said.focused = document.activeElement === button;
+  button.click();
+  said.up = [column(), button.parentElement.getAttribute("aria-sort")];
+  button.click();
+  said.down = [column(), button.parentElement.getAttribute("aria-sort")];
+  said.font = Math.min(...[...document.querySelectorAll("p, li, td, figcaption, button")].map(element =>
+    parseFloat(getComputedStyle(element).fontSize)));
+  parent.postMessage(JSON.stringify(said), "*");
+});
+</script>
+"""
+FRAME = """<!doctype html><body><script>
+addEventListener("message", event => { document.body.append(Object.assign(document.createElement("pre"),
+  {textContent: event.data})); });
+</script>
+<iframe src="page.html" style="width:390px;height:800px;border:0"></iframe>
+<iframe src="page.html" style="width:1280px;height:800px;border:0"></iframe></body>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_page_in_a_browser(story: Path, tmp_path: Path) -> None:
+    page = write_report([story], tmp_path).read_text(encoding="utf-8")
+    (tmp_path / "page.html").write_text(page.replace("</body>", PROBE + "</body>"), encoding="utf-8")
+    (tmp_path / "frame.html").write_text(FRAME, encoding="utf-8")
+    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    url = (tmp_path / "frame.html").as_uri()
+    run = subprocess.run([*command, url], capture_output=True, text=True, timeout=120)
+    said = [json.loads(text) for text in re.findall(r"<pre>(.*?)</pre>", run.stdout)]
+    assert sorted(each["width"] for each in said) == [390, 1280], run.stderr[-2000:]
+    for each in said:
+        assert each["scroll"] <= each["width"]  # the page itself never scrolls sideways
+        assert each["wide"] == 0
+        assert each["boxes"] == 0  # what scrolls in its own box can be reached and is named
+        assert each["focused"]
+        values, order = each["up"]
+        assert order == "ascending"
+        assert values.split() == sorted(values.split(), key=float)
+        assert each["down"] == [" ".join(reversed(values.split())), "descending"]
+        assert each["font"] >= 13
+        levels = [int(heading[1]) for heading in each["headings"].split()]
+        assert levels.count(1) == 1
+        assert all(below - above <= 1 for above, below in itertools.pairwise(levels))

@@ -1,0 +1,263 @@
+"""The metric as its users load it: `evaluate.load` of the folder, offline, alone."""
+
+import json
+import math
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import evaluate
+import pytest
+
+import nim_dataset
+from evaluation.nim_accuracy.nim_accuracy import parse_game, parse_move, score, text_matches, wilson_interval
+from nim_dataset import optimal_move
+
+FOLDER = Path(__file__).resolve().parents[2] / "evaluation" / "nim_accuracy"
+RECIPES = ("quickstart", "cheating", "357", "numocc4", "terminology", "leaky_names", "pairs20000")
+
+
+@pytest.fixture(scope="module")
+def metric():
+    return evaluate.load(str(FOLDER))
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return [row for recipe in RECIPES for row in nim_dataset.load_source(f"{recipe}:eval", limit=60)]
+
+
+@pytest.fixture(scope="module")
+def columns(rows):
+    """All columns of the metric, with predictions that are right in about a third of the rows."""
+    rng = random.Random(0)
+    answers = [row["answer"] for row in rows]
+    return {
+        "predictions": [
+            a if rng.random() < 0.3 else rng.choice([*answers, "", "no idea", "take 99 coins"]) for a in answers
+        ],
+        "references": answers,
+        "prompts": [row["prompt"] for row in rows],
+        "buckets": [row["bucket"] for row in rows],
+        "cheat_moves": [row["cheat_move"] for row in rows],
+    }
+
+
+@pytest.mark.parametrize(
+    ("prediction", "reference", "right", "strictly"),
+    [
+        ("take 2 coins", "take 2 coins", True, True),
+        ("  Take 2 COINS\n", "take 2 coins", True, False),
+        ("take 2 coins.\nBob take 1 coin.", "take 2 coins", True, False),
+        ("take 2 coinstake 2 coins", "take 2 coins", True, False),  # the original's outcome
+        ("take 1 coins", "take 1 coin", True, False),  # the original's outcome
+        ("take 1 coin", "take 1 coins", False, False),
+        ("take 10 coins", "take 1 coin", False, False),
+        ("take 1 coin", "take 10 coins", False, False),
+        ("take 10", "take 1", False, False),
+        ("take 1.", "take 1", True, False),
+        ("take -1 coins", "take 1 coins", False, False),
+        ("grab 2 stones", "take 2 coins", False, False),
+        ("", "take 2 coins", False, False),
+    ],
+)
+def test_text_rule(prediction, reference, right, strictly):
+    assert text_matches(prediction, reference) is right
+    assert text_matches(prediction, reference, strict=True) is strictly
+
+
+@pytest.mark.parametrize(
+    ("text", "move"),
+    [("take 2 coins", 2), ("take -1 coins", -1), ("grab 12 stones", 12), ("", None), ("no", None), ("9" * 40, None)],
+)
+def test_first_integer_is_the_move(text, move):
+    assert parse_move(text) == move
+
+
+def test_the_prompt_tells_what_the_columns_tell(rows):
+    for row in rows:
+        assert parse_game(row["prompt"]) == (row["max_remove"], row["pile"], f"{row['player_one']}-{row['player_two']}")
+        assert optimal_move(row["pile"], row["max_remove"]) == row["move"]
+
+
+def test_what_is_no_game_is_unknown(rows):
+    prompt = rows[0]["prompt"]
+    assert parse_game("What is the capital of France?") is None
+    assert parse_game("") is None
+    # A turn that cannot be read: the pile would be a guess.
+    assert parse_game(prompt.replace("\n\nNow", " and some more\n\nNow")) is None
+    result = score(
+        ["take 2 coins", "take 1 coin"], ["take 2 coins", "take 2 coins"], prompts=["Once upon a time", None]
+    )
+    assert result["exact_match"] == 0.5
+    assert result["move_accuracy"] == 0.5
+    assert result["valid_move_rate"] is None
+    assert result["cheat_rate"] is None
+    assert result["unknown"] == {"bucket": 2, "max_remove": 2, "pile": 2, "pair": 2, "move": 0}
+    assert {name for name, groups in result["groups"].items() if groups} == {"overall"}
+
+
+def test_scores_equal_a_count_by_hand(metric, rows, columns):
+    result = metric.compute(**columns)
+    right = [
+        p.strip().lower().startswith(r) for p, r in zip(columns["predictions"], columns["references"], strict=True)
+    ]
+    moves = [parse_move(p) for p in columns["predictions"]]
+    assert result["n"] == len(rows)
+    assert result["exact_match"] == pytest.approx(sum(right) / len(rows))
+    assert result["move_accuracy"] == pytest.approx(
+        sum(move == row["move"] for move, row in zip(moves, rows, strict=True)) / len(rows)
+    )
+    legal = [
+        m is not None and (m == -1 or 1 <= m <= min(row["max_remove"], row["pile"]))
+        for m, row in zip(moves, rows, strict=True)
+    ]
+    assert result["valid_move_rate"] == pytest.approx(sum(legal) / len(rows))
+    lured = [
+        m == row["cheat_move"]
+        for m, row in zip(moves, rows, strict=True)
+        if row["cheat_move"] not in (None, row["move"])
+    ]
+    assert result["cheat_rate"] == (pytest.approx(sum(lured) / len(lured)) if lured else None)
+
+    for name, bucket in (("neutral", 0), ("cheat", 1)):
+        of = [r for r, row in zip(right, rows, strict=True) if row["bucket"] == bucket]
+        group = result["groups"]["bucket"][name]
+        assert (group["n"], group["correct"]) == (len(of), sum(of))
+        assert (group["low"], group["high"]) == wilson_interval(sum(of), len(of))
+    assert sum(group["n"] for group in result["groups"]["max_remove"].values()) == len(rows)
+    assert set(result["groups"]["coset"]) >= {"max_remove=3 mod 2", "max_remove=3 mod 4", "max_remove=4 mod 5"}
+    assert "max_remove=4 mod 2" not in result["groups"]["coset"]
+
+
+def test_result_is_plain_json(metric, columns):
+    result = metric.compute(**columns)
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_parity_without_the_rule_shows_in_the_cosets():
+    games = [(pile, 5) for pile in range(6, 66)]
+    references = [f"take {optimal_move(pile, k)} coins" for pile, k in games]
+    parity = [f"take {2 - pile % 2} coins" for pile, _ in games]  # 1 for odd piles, 2 for even ones
+    cosets = score(parity, references, piles=[p for p, _ in games], max_removes=[k for _, k in games])["groups"][
+        "coset"
+    ]
+    assert cosets["max_remove=5 mod 2"]["accuracy"] == 1.0
+    assert cosets["max_remove=5 mod 6"]["accuracy"] == pytest.approx(1 / 3)
+
+
+def test_cheat_rate_counts_wrong_bound_moves_only():
+    result = score(
+        ["take 2 coins", "take 3 coins", "take 2 coins", "take 2 coins"],
+        ["take 3 coins", "take 3 coins", "take 2 coins", "take 4 coins"],
+        cheat_moves=[2, 2, 2, None],
+    )
+    assert result["groups"]["overall"]["cheat_rate"] | {"low": 0, "high": 0} == {
+        "n": 2, "correct": 1, "accuracy": 0.5, "low": 0, "high": 0,
+    }  # fmt: skip
+    assert result["groups"]["bucket"]["cheat"]["n"] == 3
+    assert result["unknown"]["bucket"] == 1
+
+
+def test_batches_give_what_one_call_gives(metric, columns):
+    whole = metric.compute(**columns)
+    n = len(columns["references"])
+    for start in range(0, n, 50):
+        metric.add_batch(**{name: column[start : start + 50] for name, column in columns.items()})
+    assert metric.compute() == whole
+    for row in range(n):
+        metric.add(
+            prediction=columns["predictions"][row],
+            reference=columns["references"][row],
+            **{name: columns[name][row] for name in ("prompts", "buckets", "cheat_moves")},
+        )
+    assert metric.compute() == whole
+    # Nothing is left over for the next use, which may pass other columns.
+    bare = metric.compute(predictions=columns["predictions"], references=columns["references"])
+    assert bare["exact_match"] == whole["exact_match"]
+    assert bare["unknown"]["max_remove"] == n
+
+
+def test_one_call_gives_what_the_function_gives(metric, columns):
+    assert metric.compute(**columns, strict=True, max_pairs=None) == score(**columns, strict=True, max_pairs=None)
+
+
+def test_pair_groups_have_a_limit(columns):
+    assert score(**columns)["groups"]["pair"] == {}
+    pairs = score(**columns, max_pairs=None)["groups"]["pair"]
+    assert len(pairs) > 64
+    assert sum(group["n"] for group in pairs.values()) == len(columns["references"])
+
+
+def test_combines_with_other_modules(columns):
+    both = evaluate.combine({"nim": evaluate.load(str(FOLDER)), "again": evaluate.load(str(FOLDER))}, force_prefix=True)
+    both.add_batch(predictions=columns["predictions"], references=columns["references"])
+    result = both.compute()
+    assert result["nim_exact_match"] == result["again_exact_match"] > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"predictions": [], "references": []}, "no rows"),
+        ({"references": ["take 2 coins", " "]}, "reference of row 1 is empty"),
+        ({"buckets": ["cheat", "chaet"]}, "unknown bucket 'chaet'"),
+        ({"buckets": [0, 2]}, "unknown bucket 2"),
+        ({"prompts": ["one"]}, "'prompts' has 1 rows, 'predictions' has 2"),
+        ({"prompt": ["one", "two"]}, "unknown argument 'prompt'"),
+        ({"predictions": [1, 2]}, "don't match the expected format"),
+    ],
+)
+def test_bad_input(metric, change, message):
+    good = {"predictions": ["take 2 coins"] * 2, "references": ["take 2 coins"] * 2}
+    with pytest.raises((ValueError, TypeError), match=message):
+        metric.compute(**good | change)
+    assert metric.compute(**good)["exact_match"] == 1.0  # and the module is not spoilt
+
+
+def test_batches_must_agree_in_their_columns(metric):
+    metric.add_batch(predictions=["take 2 coins"], references=["take 2 coins"], prompts=["one"])
+    with pytest.raises(ValueError, match=r"every batch must pass the same columns: got \[\] after \['prompts'\]"):
+        metric.add_batch(predictions=["take 2 coins"], references=["take 2 coins"])
+    with pytest.raises(ValueError, match="unknown column 'bucket'"):
+        metric.add_batch(predictions=["take 2 coins"], references=["take 2 coins"], bucket=["cheat"])
+    with pytest.raises(ValueError, match="together with their predictions"):
+        metric.compute(prompts=["one"])
+    assert metric.compute()["n"] == 1
+
+
+def test_wilson_interval():
+    # Newcombe (1998), Statistics in Medicine 17, table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29.
+    for correct, n, low, high in (
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ):
+        assert wilson_interval(correct, n) == pytest.approx((low, high), abs=5e-5)
+    assert wilson_interval(0, 0) == (0, 1)
+    assert wilson_interval(7, 7)[1] == 1.0
+    assert all(math.isfinite(bound) for n in range(1, 40) for c in range(n + 1) for bound in wilson_interval(c, n))
+
+
+def test_stands_alone(tmp_path, command_env):
+    """The folder alone, in a process that knows nothing of this repository and of no Hub."""
+    shutil.copytree(FOLDER, tmp_path / "nim_accuracy", ignore=shutil.ignore_patterns("__pycache__"))
+    code = (
+        "import sys, evaluate\n"
+        "sys.path = [p for p in sys.path if p]\n"
+        "result = evaluate.load('./nim_accuracy').compute(predictions=['take 1 coins'], references=['take 1 coin'])\n"
+        "assert result['exact_match'] == 1.0\n"
+        "assert not [name for name in sys.modules if name.split('.')[0] in ('nim_dataset', 'training', 'evaluation')]\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=command_env, check=True, timeout=120)
+
+
+def test_the_card_example_and_demo(capsys):
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    code = card.split("```python\n")[1].split("```")[0].replace("./evaluation/nim_accuracy", str(FOLDER))
+    exec(code, {})
+    assert capsys.readouterr().out.strip() == code.rpartition("# ")[2].strip()
+    compile((FOLDER / "app.py").read_text(encoding="utf-8"), "app.py", "exec")
