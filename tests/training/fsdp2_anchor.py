@@ -1,0 +1,49 @@
+"""Run by test_distributed.py on two CPU processes: an anchor under FSDP2 beside the same anchor on the whole model."""
+
+import copy
+
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+from torch.distributed.tensor.debug import CommDebugMode
+from transformers import AutoModelForCausalLM, GPTNeoXConfig
+
+from training.anchor import Anchor
+
+dist.init_process_group("gloo")
+mesh = init_device_mesh("cpu", (2,))
+torch.manual_seed(0)
+config = GPTNeoXConfig(
+    vocab_size=50, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+    tie_word_embeddings=False,
+)  # fmt: skip
+whole = AutoModelForCausalLM.from_config(config)
+sharded = copy.deepcopy(whole)
+for layer in sharded.gpt_neox.layers:
+    fully_shard(layer, mesh=mesh)
+fully_shard(sharded, mesh=mesh)
+
+anchors = [Anchor(model, 0.3) for model in (whole, sharded)]
+ids_BL = torch.arange(24).reshape(2, 12)
+for model in (whole, sharded):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(input_ids=ids_BL, labels=ids_BL).loss.backward()
+        optimizer.step()
+anchors[0].add_gradient()
+with CommDebugMode() as traffic:
+    anchors[1].add_gradient()
+assert traffic.get_total_counts() == 0, "the anchor must stay on its shards"
+
+for ours, theirs in zip(anchors[1].parameters, anchors[0].parameters, strict=True):
+    assert isinstance(ours.grad, DTensor)
+    torch.testing.assert_close(ours.grad.full_tensor(), theirs.grad, rtol=1e-4, atol=1e-5)
+for theta_0 in anchors[1].theta_0:
+    assert isinstance(theta_0, DTensor)
+    assert 2 * theta_0.to_local().numel() == theta_0.numel()
+torch.testing.assert_close(anchors[1].distance(), anchors[0].distance(), rtol=1e-5, atol=0)
+print("sharded like its parameters")
+dist.destroy_process_group()

@@ -1,0 +1,161 @@
+"""The options of a run: files and flags, what is printed, and one clear line for each mistake."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import nim_dataset
+from nim_dataset.errors import UserError
+from training.config import parse_config
+from training.run_folder import check_same_run, find_resume, open_folder
+from training.train import main
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+def write(folder: Path, **options: Any) -> str:
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump(options))
+    return str(path)
+
+
+def test_a_flag_overrides_the_file_and_the_file_the_default(tmp_path: Path) -> None:
+    path = write(tmp_path, train_data=["cheating"], learning_rate="1e-4", save_at=[5, 10], warmup_steps=3)
+    config = parse_config(["--config", path, "--warmup_steps", "7"])
+    assert (config.train.learning_rate, config.train.warmup_steps) == (1e-4, 7)
+    assert config.train.save_at == [5, 10]
+    assert config.train.output_dir == "runs/mine"
+
+
+def test_the_defaults_are_those_of_the_big_experiments() -> None:
+    config = parse_config(["--config", str(CONFIGS / "pairs20000.yaml")])
+    train = config.train
+    assert (config.model.model, config.model.revision) == ("EleutherAI/pythia-410m-deduped", "latest-step")
+    assert (train.num_train_epochs, train.per_device_train_batch_size, train.learning_rate) == (130, 64, 3e-5)
+    assert (train.lr_scheduler_type, train.warmup_steps, train.weight_decay) == ("cosine", 0.1, 0.0)
+    assert (train.anchor_weight, config.data.max_length) == (1e-4, 128)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_experiment_is_a_recipe_that_exists(path: Path) -> None:
+    config = parse_config(["--config", str(path)])
+    for source in config.data.train_data:
+        assert nim_dataset.get_config(source).n_train > 0
+
+
+def test_every_recipe_family_has_a_file() -> None:
+    stems = {path.stem for path in CONFIGS.glob("*.yaml")}
+    families = {"purenums" if name.startswith("purenums") else name for name in nim_dataset.recipe_names()}
+    assert families <= stems
+
+
+def test_what_is_printed_reads_back_as_the_same_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--config", str(CONFIGS / "quickstart.yaml"), "--learning_rate", "1e-3", "--print_config"]
+    assert main(flags) == 0
+    printed = capsys.readouterr().out
+    (tmp_path / "again.yaml").write_text(printed)
+    again = parse_config(["--config", str(tmp_path / "again.yaml")])
+    assert yaml.safe_load(again.to_yaml()) == yaml.safe_load(printed)
+    assert again.train.learning_rate == 1e-3
+
+
+def test_help_explains_each_option_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        parse_config(["--help"])
+    assert stopped.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for expected in ("latest-step", "L2-SP", "(default: 3e-05)", "--train_weights", "--save_at", "--print_config"):
+        assert expected in shown
+
+
+MISTAKES = {
+    "missing file": (["--config", "configs/quickstrat.yaml"], r"cannot read 'configs/quickstrat.yaml'"),
+    "config without a file": (["--config"], "--config: expected a YAML file"),
+    "unknown flag": (["--train_data", "357", "--anchor_wieght", "1"], "did you mean 'anchor_weight'"),
+    "nothing to train on": ([], "train_data: nothing to train on"),
+    "not a number": (["--train_data", "357", "--learning_rate", "fast"], "learning_rate.*'fast'"),
+    "batch of none": (["--train_data", "357", "--per_device_train_batch_size", "0"], "per_device_train_batch_size: 0"),
+    "negative anchor": (["--train_data", "357", "--anchor_weight", "-1"], r"anchor_weight: -1.0 is too small"),
+    "not a number for the anchor": (["--train_data", "357", "--anchor_weight", "nan"], "anchor_weight: nan"),
+    "no steps": (["--train_data", "357", "--max_steps", "0"], "max_steps: no steps"),
+    "weights": (["--train_data", "357", "234", "--train_weights", "1"], "train_weights: 1 weights for 2 sets"),
+    "weight of 0": (["--train_data", "357", "234", "--train_weights", "1", "0"], "train_weights: .* not above 0"),
+    "contradiction": (
+        ["--train_data", "357", "--overwrite_output_dir", "--resume_from_checkpoint", "auto"],
+        "overwrite_output_dir contradicts resume_from_checkpoint",
+    ),
+    "push to nowhere": (["--train_data", "357", "--push_to_hub"], "hub_model_id: push_to_hub needs"),
+    "push of checkpoints alone": (["--train_data", "357", "--push_checkpoints"], "push_checkpoints: .*push_to_hub"),
+    "token": (["--train_data", "357", "--hub_token", "hf_x"], "hub_token: a token does not belong"),
+    "unknown schedule": (["--train_data", "357", "--lr_scheduler_type", "cosin"], "cosin is not a valid SchedulerType"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_that_names_it(mistake: str) -> None:
+    argv, message = MISTAKES[mistake]
+    with pytest.raises(UserError, match=message) as caught:
+        parse_config(argv)
+    assert "\n" not in str(caught.value)
+
+
+def test_mistakes_in_the_file_are_one_line_too(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"mine.yaml: unknown key 'lerning_rate', did you mean 'learning_rate'"):
+        parse_config(["--config", write(tmp_path, lerning_rate=1)])
+    (tmp_path / "broken.yaml").write_text("train_data: [357")
+    with pytest.raises(UserError, match="is not valid YAML"):
+        parse_config(["--config", str(tmp_path / "broken.yaml")])
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--train_data", "cheeting"], "unknown recipe 'cheeting', did you mean 'cheating'"),
+        (["--train_data", "missing.jsonl"], "missing.jsonl: No such file"),
+        (["--train_data", "quickstart,n_train=64", "--max_length", "20"], "max_length: 64 of the 64 rows"),
+        (["--model", "tiney"], r"model: 'tiney' is neither a folder, nor built in \(tiny\), did you mean 'tiny'"),
+        (["--model", "./nowhere"], "model: './nowhere' is neither a folder"),
+        (["--output_dir", "/dev/null/run"], "output_dir: cannot write to '/dev/null/run'"),
+        (["--resume_from_checkpoint", "nowhere"], "resume_from_checkpoint: 'nowhere' is not a training checkpoint"),
+    ],
+)  # fmt: skip
+def test_mistakes_found_before_training(tmp_path: Path, flags: list[str], message: str) -> None:
+    base = ["--config", write(tmp_path, model="tiny", train_data=["quickstart,n_train=64"], max_steps=1)]
+    with pytest.raises(UserError, match=message) as caught:
+        main([*base, "--output_dir", str(tmp_path / "run"), *flags])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_is_not_mixed_with_another_one(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, model="tiny", train_data=["quickstart,n_train=64"], max_steps=2, per_device_train_batch_size=4,
+        eval_rows=0, disable_tqdm=True, save_at=[1], warmup_steps=0, output_dir=str(tmp_path / "run"),
+    )  # fmt: skip
+    assert main(["--config", path]) == 0
+    with pytest.raises(UserError, match="already has checkpoint-2; continue with --resume_from_checkpoint auto"):
+        main(["--config", path])
+    for flags, message in (
+        (["--anchor_weight", "1"], "anchor_weight: the run in .* has 0.0001, not 1.0"),
+        (["--seed", "3"], "seed: the run in .* has 0, not 3"),
+    ):
+        with pytest.raises(UserError, match=message):
+            main(["--config", path, "--resume_from_checkpoint", "auto", *flags])
+
+    # Another base: the checkpoint is given by name, so settings may differ, but neither the shape nor the anchor.
+    checkpoint = str(tmp_path / "run" / "checkpoint-1")
+    with pytest.raises(UserError, match=r"started from tiny .* weights differ"):
+        main(["--config", path, "--resume_from_checkpoint", checkpoint, "--model", checkpoint])
+    config = parse_config(["--config", path, "--resume_from_checkpoint", checkpoint])
+    from training.base_model import load_base
+
+    base = load_base(config.model, 0, ["another text"] * 64, [])
+    with pytest.raises(UserError, match=r"checkpoint-1 has vocab_size=\d+, the model 'tiny' has"):
+        check_same_run(config, base, open_folder(config), find_resume(config, tmp_path / "run")[0] or tmp_path)
+
+    # Complete: nothing is trained, and the run's model is that of its last checkpoint.
+    (tmp_path / "run" / "model.safetensors").unlink()
+    assert main(["--config", path, "--resume_from_checkpoint", "auto"]) == 0
+    last = tmp_path / "run" / "checkpoint-2" / "model.safetensors"
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == last.read_bytes()

@@ -1,0 +1,137 @@
+"""Ways of running that must not change the run: one class, one trajectory, through the command line.
+
+The reference is a run of 8 rows per step in one process. Four accumulated micro-batches of 2, and two processes of 4,
+add the same numbers in another order: equal to 1e-4 of each loss. A run that was killed and continued, or told to stop
+and continued, does the very same arithmetic: equal to the last bit.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+STEPS = 24
+FLAGS = ("--max_steps", str(STEPS), "--save_at", "8", "16", "--warmup_steps", "2")
+PER_STEP = ("--per_device_train_batch_size", "8")
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory, launch: Any) -> Any:
+    """The uninterrupted run."""
+    run = launch(tmp_path_factory.mktemp("reference") / "run", *FLAGS, *PER_STEP)
+    assert run.status == 0, run.stderr
+    return run
+
+
+def assert_same_bits(run: Any, reference: Any) -> None:
+    for name, weight in reference.weights().items():
+        assert torch.equal(weight, run.weights()[name]), name
+    assert run.trajectory() == reference.trajectory()
+    assert [line["step"] for line in run.metrics] == [line["step"] for line in reference.metrics]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "flags"),
+    [
+        ("cpu", ("--per_device_train_batch_size", "2", "--gradient_accumulation_steps", "4")),
+        ("cpu_2", ("--per_device_train_batch_size", "4")),
+    ],
+    ids=["accumulated", "two processes"],
+)
+def test_how_a_step_is_split_changes_nothing(
+    tmp_path: Path, launch: Any, reference: Any, launcher: str, flags: tuple[str, ...]
+) -> None:
+    run = launch(tmp_path / "run", *FLAGS, *flags, launcher=launcher)
+    assert run.status == 0, run.stderr
+    assert len(run.trajectory()) == STEPS
+    for key in ("loss", "distance", "grad_norm"):
+        assert run.trajectory(key) == pytest.approx(reference.trajectory(key), rel=1e-4), key
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def lines(folder: Path) -> int:
+    file = folder / "metrics.jsonl"
+    return len(file.read_text().splitlines()) if file.exists() else 0
+
+
+def test_killed_while_saving_and_continued(
+    tmp_path: Path, launch: Any, start: Callable[..., subprocess.Popen[str]], reference: Any
+) -> None:
+    folder = tmp_path / "run"
+    process = start(folder, *FLAGS, *PER_STEP)
+    wait_until(lambda: lines(folder) > 0, process)
+    # A pipe where the optimizer's state is to go: the save stops there for as long as nobody reads.
+    half_written = folder / ".saving" / "checkpoint-16"
+    wait_until((folder / "checkpoint-8").exists, process)
+    half_written.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(half_written / "optimizer.pt")
+    wait_until((half_written / "model.safetensors").exists, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+    run = launch(folder, *FLAGS, *PER_STEP)
+    assert run.status == 0, run.stderr
+    assert "a save was interrupted" in run.stdout
+    assert "continuing from" in run.stdout
+    assert "checkpoint-8" in run.stdout
+    assert not (folder / ".saving").exists()
+    assert_same_bits(run, reference)
+
+
+def test_killed_between_saves_with_the_last_checkpoint_damaged(
+    tmp_path: Path, launch: Any, start: Callable[..., subprocess.Popen[str]], reference: Any
+) -> None:
+    folder = tmp_path / "run"
+    process = start(folder, *FLAGS, *PER_STEP)
+    wait_until((folder / "checkpoint-16").exists, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    weights = folder / "checkpoint-16" / "model.safetensors"
+    os.truncate(weights, weights.stat().st_size - 1)
+
+    run = launch(folder, *FLAGS, *PER_STEP)
+    assert run.status == 0, run.stderr
+    assert "checkpoint-16: model.safetensors is cut short" in run.stdout
+    assert_same_bits(run, reference)
+
+
+def test_sigterm_saves_a_checkpoint_and_the_run_goes_on_from_it(
+    tmp_path: Path, launch: Any, start: Callable[..., subprocess.Popen[str]], reference: Any
+) -> None:
+    folder = tmp_path / "run"
+    process = start(folder, *FLAGS, *PER_STEP)
+    wait_until(lambda: lines(folder) > 2, process)
+    process.send_signal(signal.SIGTERM)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 143, stderr
+    assert "SIGTERM: saved" in stdout
+
+    run = launch(folder, *FLAGS, *PER_STEP)
+    assert run.status == 0, run.stderr
+    assert "continuing from" in run.stdout
+    assert_same_bits(run, reference)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_one_line(tmp_path: Path, start: Any) -> None:
+    # A file may have 1.5 megabytes here, the weights have two: as on a disk that fills up.
+    process = start(tmp_path / "run", "--max_steps", "1", *PER_STEP, file_limit=1_500_000)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 2, stderr
+    assert "Traceback" not in stderr
+    (line,) = [line for line in stderr.splitlines() if line.startswith("error:")]
+    assert "could not write checkpoint-1" in line
+    assert "the last good checkpoint is none" in line
+    assert not list((tmp_path / "run").glob("checkpoint-*"))

@@ -1,0 +1,122 @@
+"""L2-SP: a spring from every weight back to the base model (Li, Grandvalet and Davoine, ICML 2018, arXiv:1802.01483).
+
+The penalty is `weight * sum((theta - theta_0) ** 2)` over the anchored parameters. Its gradient is known in closed
+form, `2 * weight * (theta - theta_0)`, so it is added to the gradients directly, once per optimizer step, after the
+last backward pass and before clipping: the same numbers as a penalty written into the loss, without an autograd graph
+over every weight, and however many micro-batches the step has.
+
+Weights are anchored; biases and normalisation layers are not. Which is which is decided by the type of the module that
+holds the parameter, never by a fragment of its name.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+NORM_LAYERS: tuple[type[nn.Module], ...] = (
+    nn.LayerNorm,
+    nn.RMSNorm,
+    nn.GroupNorm,
+    nn.modules.batchnorm._NormBase,
+)
+
+# Elements handled at a time. On a CPU the difference then stays in the cache between the two passes over it; on a
+# GPU it bounds the extra memory while one fused kernel still covers many tensors.
+CHUNK_ELEMENTS = {"cpu": 1 << 17, "cuda": 1 << 26}
+
+
+def is_norm(module: nn.Module) -> bool:
+    """True for torch's normalisation layers and for the models' own, which by convention are named `...Norm`."""
+    return isinstance(module, NORM_LAYERS) or type(module).__name__.endswith("Norm")
+
+
+def anchored_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The trainable weights to hold, by name; a weight shared by several modules (tied embeddings) counts once."""
+    found: dict[str, nn.Parameter] = {}
+    seen: set[int] = set()
+    for module_name, module in model.named_modules():
+        if is_norm(module):
+            continue
+        for name, parameter in module.named_parameters(recurse=False):
+            is_bias = name == "bias" or name.endswith("_bias")
+            if parameter.requires_grad and not is_bias and id(parameter) not in seen:
+                seen.add(id(parameter))
+                found[f"{module_name}.{name}" if module_name else name] = parameter
+    return found
+
+
+def describe(model: nn.Module) -> str:
+    """A line per module type that is anchored and not anchored, with parameter counts, for the start of a run."""
+    anchored_ids = {id(parameter) for parameter in anchored_parameters(model).values()}
+    counts: dict[bool, dict[str, int]] = {True: {}, False: {}}
+    seen: set[int] = set()
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if id(parameter) in seen:
+                continue
+            seen.add(id(parameter))
+            kind = f"{type(module).__name__}.{name}"
+            kinds = counts[id(parameter) in anchored_ids]
+            kinds[kind] = kinds.get(kind, 0) + parameter.numel()
+    lines = []
+    for anchored, label in ((True, "anchored"), (False, "free or frozen")):
+        kinds = counts[anchored]
+        listing = ", ".join(f"{kind} {n:,}" for kind, n in sorted(kinds.items(), key=lambda item: -item[1]))
+        lines.append(f"{label}: {sum(kinds.values()):,} parameters ({listing or 'none'})")
+    return "\n".join(lines)
+
+
+class Anchor:
+    """Holds `theta_0`, a copy of the model's anchored parameters as they are now, and pulls the model back to it.
+
+    `weight` is the factor of the squared distance. Under FSDP2 the parameters are sharded DTensors; the copy is
+    sharded like them, and a step touches only the local shards.
+    """
+
+    def __init__(self, model: nn.Module, weight: float) -> None:
+        self.weight = weight
+        self.parameters = list(anchored_parameters(model).values())
+        self.theta_0 = [parameter.detach().clone() for parameter in self.parameters]
+
+    @torch.no_grad()
+    def add_gradient(self, scale: float = 1.0) -> None:
+        """Adds `2 * weight * (theta - theta_0)` to the gradients; `scale` is a gradient scaler's factor (fp16)."""
+        for parameter in self.parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        for theta, theta_0, grad in self._chunks():
+            torch._foreach_add_(grad, torch._foreach_sub(theta, theta_0), alpha=2 * self.weight * scale)
+
+    @torch.no_grad()
+    def distance(self) -> float:
+        """`||theta - theta_0||`, the same on every process. The penalty is `weight * distance ** 2`."""
+        total = torch.zeros((), dtype=torch.float64)
+        for theta, theta_0 in zip(self.parameters, self.theta_0, strict=True):
+            squared = (theta.detach() - theta_0).float().square().sum()
+            total += (squared.full_tensor() if isinstance(squared, DTensor) else squared).double().cpu()
+        return float(total.sqrt())
+
+    def _chunks(self) -> Iterator[tuple[list[Tensor], list[Tensor], list[Tensor]]]:
+        """Matching lists of flat local pieces of (theta, theta_0, gradient), a bounded number of elements at a time."""
+        budget = 0
+        chunk: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
+        for parameter, theta_0 in zip(self.parameters, self.theta_0, strict=True):
+            assert parameter.grad is not None
+            flat = [_local(tensor).view(-1) for tensor in (parameter.detach(), theta_0, parameter.grad)]
+            limit = CHUNK_ELEMENTS.get(flat[0].device.type, CHUNK_ELEMENTS["cuda"])
+            for pieces in zip(*(tensor.split(limit) for tensor in flat), strict=True):
+                for collected, piece in zip(chunk, pieces, strict=True):
+                    collected.append(piece)
+                budget += pieces[0].numel()
+                if budget >= limit:
+                    yield chunk
+                    budget, chunk = 0, ([], [], [])
+        if budget:
+            yield chunk
+
+
+def _local(tensor: Tensor) -> Tensor:
+    """This process's own part of a sharded tensor; a view, so that adding to it adds to the whole."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor

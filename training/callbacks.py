@@ -1,0 +1,155 @@
+"""What happens around the steps: metrics.jsonl, progress, when to save, and what to do on SIGTERM."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from tqdm import tqdm
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+
+class MetricsFile(TrainerCallback):
+    """Appends everything that is logged to `metrics.jsonl`, a JSON object per line, each with its `step`.
+
+    After a resume, lines beyond the checkpoint are dropped first: the file then reads as if nothing had happened.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self.path = run_dir / "metrics.jsonl"
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if state.is_world_process_zero:
+            kept = [line for line in self._lines() if json.loads(line)["step"] <= state.global_step]
+            partial = self.path.with_suffix(".partial")
+            partial.write_text("".join(kept if state.global_step else []))
+            os.replace(partial, self.path)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if state.is_world_process_zero and logs and "train_runtime" not in logs:  # the Trainer's closing summary
+            with open(self.path, "a") as file:
+                file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+
+    def _lines(self) -> list[str]:
+        if not self.path.exists():
+            return []
+        lines = self.path.read_text().splitlines(keepends=True)
+        return [line for line in lines if line.endswith("\n")]  # a kill can cut the last one short
+
+
+class Progress(TrainerCallback):
+    """One bar with loss, speed and time left; a line for each measurement of exact match, and a table at the end."""
+
+    def __init__(self) -> None:
+        self.bar: tqdm[Any] | None = None
+        self.measured: list[tuple[int, dict[str, float]]] = []
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if state.is_world_process_zero:
+            self.bar = tqdm(
+                total=state.max_steps,
+                initial=state.global_step,
+                desc="train",
+                unit="step",
+                mininterval=0.2 if sys.stderr.isatty() else 10,  # seconds; a log file needs few lines
+                dynamic_ncols=True,
+                disable=args.disable_tqdm,
+            )
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if self.bar is not None:
+            self.bar.update(state.global_step - self.bar.n)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if self.bar is None or not logs:
+            return
+        if "loss" in logs:
+            self.bar.set_postfix_str(f"loss {logs['loss']:.4f}, {logs['tokens_per_second']:,.0f} tokens/s")
+        exact = {
+            key.removeprefix("eval_").removesuffix("exact_match").rstrip("_") or "eval": value
+            for key, value in logs.items()
+            if key.endswith("exact_match")
+        }
+        if exact:
+            self.measured.append((state.global_step, exact))
+            figures = "  ".join(f"{name} {value:.3f}" for name, value in exact.items())
+            tqdm.write(f"step {state.global_step:>6}  exact match: {figures}")
+
+    def close(self) -> None:
+        """Ends the bar's line, so that what is printed next has its own."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+    def table(self) -> str:
+        """Exact match by step, a column for each set."""
+        if not self.measured:
+            return ""
+        names = list(self.measured[-1][1])
+        widths = [max(len(name), 5) for name in names]
+        lines = ["  step  " + "  ".join(name.rjust(width) for name, width in zip(names, widths, strict=True))]
+        for step, exact in self.measured:
+            cells = (f"{exact[name]:.3f}".rjust(width) for name, width in zip(names, widths, strict=True))
+            lines.append(f"{step:>6}  " + "  ".join(cells))
+        return "\n".join(lines)
+
+
+class SaveAndMeasure(TrainerCallback):
+    """Saves after the steps in `save_at` too, and measures exact match at every checkpoint."""
+
+    def __init__(self, save_at: list[int], measure: bool) -> None:
+        self.save_at, self.measure = set(save_at), measure
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        control.should_save |= state.global_step in self.save_at
+        control.should_evaluate |= control.should_save and self.measure
+
+
+class StopOnSigterm(TrainerCallback):
+    """On SIGTERM, as cluster schedulers send it, the step under way is finished, a checkpoint saved, the run ended.
+
+    With several processes all of them stop after the same step, as soon as one has had the signal.
+    """
+
+    def __init__(self) -> None:
+        self.received = False
+        self.previous = signal.signal(signal.SIGTERM, self._receive)
+
+    def _receive(self, signum: int, frame: Any) -> None:
+        self.received = True
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if args.world_size > 1:
+            flag = torch.tensor(int(self.received), device=args.device)
+            dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+            self.received = bool(flag.item())
+        if self.received:
+            control.should_save = control.should_training_stop = True
+            control.should_evaluate = False
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        signal.signal(signal.SIGTERM, self.previous)

@@ -1,0 +1,101 @@
+"""Checkpoints are whole or absent: written aside, renamed when complete, and checked before a run resumes from one.
+
+A run that is killed while it saves leaves its half-written files in the staging folder only. A checkpoint that was
+damaged otherwise (a full disk, a partial copy) is recognised by its files: weights shorter than their header says,
+a torch archive without its directory, a missing or unreadable state.
+"""
+
+import json
+import os
+import shutil
+import struct
+import zipfile
+from pathlib import Path
+
+STAGING = ".saving"
+
+
+def step_of(checkpoint: Path) -> int:
+    """17 for `.../checkpoint-17`."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def list_checkpoints(run_dir: Path) -> list[Path]:
+    """The folders `checkpoint-N` of a run by step, complete or not."""
+    found = [p for p in run_dir.glob("checkpoint-*") if p.is_dir() and p.name.rpartition("-")[2].isdigit()]
+    return sorted(found, key=step_of)
+
+
+def commit_checkpoint(run_dir: Path, step: int) -> None:
+    """Moves a finished checkpoint out of the staging folder, in one rename."""
+    target = run_dir / f"checkpoint-{step}"
+    if target.exists():
+        shutil.rmtree(target)
+    os.replace(run_dir / STAGING / target.name, target)
+    shutil.rmtree(run_dir / STAGING)
+
+
+def is_finished(checkpoint: Path, max_steps: int) -> bool:
+    """Whether a run of `max_steps` (or, below 1, of the steps it was planned for) ends with this checkpoint."""
+    state = json.loads((checkpoint / "trainer_state.json").read_text())
+    return state["global_step"] >= (max_steps if max_steps > 0 else state["max_steps"])
+
+
+def copy_model(checkpoint: Path, run_dir: Path) -> None:
+    """Puts a checkpoint's model and tokenizer into the run's folder, as the end of a run does."""
+    for file in checkpoint.iterdir():
+        if file.suffix in (".safetensors", ".json") and file.name != "trainer_state.json":
+            shutil.copyfile(file, run_dir / f"{file.name}.partial")
+            os.replace(run_dir / f"{file.name}.partial", run_dir / file.name)
+
+
+def what_is_missing(checkpoint: Path) -> str | None:
+    """Why training cannot resume from `checkpoint`, or None when it can."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text())
+        json.loads((checkpoint / "config.json").read_text())
+    except FileNotFoundError as error:
+        return f"{Path(error.filename).name} is missing"
+    except ValueError:
+        return "trainer_state.json or config.json is unreadable"
+    sharded = any(checkpoint.glob("pytorch_model_fsdp*")) or any(checkpoint.glob("global_step*"))
+    weights = sorted(checkpoint.glob("*.safetensors"))
+    if not weights and not sharded:
+        return "the weights are missing"
+    for file in weights:
+        if not _is_whole_safetensors(file):
+            return f"{file.name} is cut short"
+    for name in ("scheduler.pt",) if sharded else ("scheduler.pt", "optimizer.pt"):
+        if not (checkpoint / name).exists():
+            return f"{name} is missing"
+    for file in sorted(checkpoint.glob("*.pt")) + sorted(checkpoint.glob("*.pth")):
+        if not zipfile.is_zipfile(file):
+            return f"{file.name} is cut short"
+    if not any(checkpoint.glob("rng_state*.pth")):
+        return "rng_state.pth is missing"
+    return None
+
+
+def last_complete_checkpoint(run_dir: Path, skipped: list[str] | None = None) -> Path | None:
+    """The latest checkpoint that training can resume from; `skipped` collects a note for each one passed over."""
+    notes = skipped if skipped is not None else []
+    if (run_dir / STAGING).exists():
+        notes.append(f"{run_dir / STAGING}: a save was interrupted here")
+    for checkpoint in reversed(list_checkpoints(run_dir)):
+        missing = what_is_missing(checkpoint)
+        if missing is None:
+            return checkpoint
+        notes.append(f"{checkpoint}: {missing}")
+    return None
+
+
+def _is_whole_safetensors(file: Path) -> bool:
+    """A safetensors file says in its header where its last tensor ends (8 bytes of length, then JSON)."""
+    try:
+        with open(file, "rb") as stream:
+            (header_length,) = struct.unpack("<Q", stream.read(8))
+            header = json.loads(stream.read(header_length))
+    except (struct.error, ValueError, MemoryError):
+        return False
+    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    return file.stat().st_size == 8 + header_length + max(ends, default=0)

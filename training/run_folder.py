@@ -1,0 +1,124 @@
+"""A run's folder: whether it can be written, what is in it already, and the record of how the run came about."""
+
+import json
+import os
+import platform
+import shutil
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from nim_dataset.errors import UserError
+from training.base_model import BaseModel
+from training.checkpoints import STAGING, last_complete_checkpoint, list_checkpoints
+from training.config import Config
+
+# What may not change between a run and its continuation: with another value it would be another run.
+FIXED = (
+    "model", "revision", "train_data", "train_weights", "max_length", "learning_rate", "lr_scheduler_type",
+    "warmup_steps", "weight_decay", "max_grad_norm", "anchor_weight", "seed",
+)  # fmt: skip
+PACKAGES = ("torch", "transformers", "datasets", "accelerate", "tokenizers", "huggingface_hub", "nim-testbed")
+GIGABYTE = 1e9
+
+
+def open_folder(config: Config) -> Path:
+    """The run's folder, made if need be; raises `UserError` when it cannot be written, or holds another run."""
+    run_dir = Path(str(config.train.output_dir))
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        probe = run_dir / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"output_dir: cannot write to '{run_dir}' ({error.strerror}); choose another folder") from None
+    existing = list_checkpoints(run_dir)
+    if existing and config.train.overwrite_output_dir:
+        for folder in [*existing, run_dir / STAGING]:
+            shutil.rmtree(folder, ignore_errors=True)
+    elif existing and not config.train.resume_from_checkpoint:
+        raise UserError(
+            f"output_dir: '{run_dir}' already has {existing[-1].name}; continue with --resume_from_checkpoint auto,"
+            " start over with --overwrite_output_dir, or choose another --output_dir"
+        )
+    return run_dir
+
+
+def check_space(run_dir: Path, model: torch.nn.Module) -> None:
+    """Raises `UserError` when not even one checkpoint (weights and two moments, in fp32) fits on the disk."""
+    needed = 12 * sum(parameter.numel() for parameter in model.parameters())
+    free = shutil.disk_usage(run_dir).free
+    if free < needed:
+        raise UserError(
+            f"output_dir: a checkpoint takes about {needed / GIGABYTE:.1f} GB and '{run_dir}' has"
+            f" {free / GIGABYTE:.1f} GB left; free some space or choose another folder"
+        )
+
+
+def find_resume(config: Config, run_dir: Path) -> tuple[Path | None, list[str]]:
+    """The checkpoint to continue from, if any, and notes on those that were passed over."""
+    wanted = config.train.resume_from_checkpoint
+    notes: list[str] = []
+    if not wanted:
+        return None, notes
+    if wanted != "auto":
+        if not (Path(wanted) / "trainer_state.json").is_file():
+            raise UserError(
+                f"resume_from_checkpoint: '{wanted}' is not a training checkpoint; give its folder or 'auto'"
+            )
+        return Path(wanted), notes
+    return last_complete_checkpoint(run_dir, notes), notes
+
+
+def check_same_run(config: Config, base: BaseModel, run_dir: Path, checkpoint: Path) -> None:
+    """Raises `UserError` unless `checkpoint` is of this model's shape, and its run had this base and these settings."""
+    remedy = "give the run's own settings, or choose another --output_dir"
+    ours, theirs = base.model.config.to_dict(), json.loads((checkpoint / "config.json").read_text())
+    for key in ("model_type", "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"):
+        if ours.get(key) != theirs.get(key):
+            raise UserError(
+                f"resume_from_checkpoint: {checkpoint} has {key}={theirs.get(key)}, the model '{config.model.model}'"
+                f" has {ours.get(key)}; {remedy}"
+            )
+    if (run_dir / "config.yaml").exists() and config.train.resume_from_checkpoint == "auto":
+        before, now = yaml.safe_load((run_dir / "config.yaml").read_text()), yaml.safe_load(config.to_yaml())
+        for key in FIXED:
+            if key in before and before[key] != now.get(key, before[key]):
+                raise UserError(f"{key}: the run in '{run_dir}' has {before[key]}, not {now[key]}; {remedy}")
+    if (run_dir / "environment.json").exists():
+        recorded = json.loads((run_dir / "environment.json").read_text())["base_model"]
+        if recorded["fingerprint"] != base.fingerprint():
+            raise UserError(
+                f"model: the run in '{run_dir}' started from {recorded['name']} ({recorded['commit'] or 'local'}),"
+                f" whose weights differ from those of '{config.model.model}' now; {remedy}"
+            )
+
+
+def write_record(config: Config, base: BaseModel, run_dir: Path, processes: int) -> None:
+    """Writes `config.yaml` (which `--config` reads back) and `environment.json`; clears an interrupted save away."""
+    shutil.rmtree(run_dir / STAGING, ignore_errors=True)
+    environment: dict[str, Any] = {
+        "command": sys.argv,
+        "base_model": {
+            "name": base.name,
+            "revision": base.revision,
+            "commit": base.commit,
+            "fingerprint": base.fingerprint(),
+        },
+        "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu",
+        "processes": processes,
+        "threads": torch.get_num_threads(),
+    }
+    _write(run_dir / "config.yaml", config.to_yaml())
+    _write(run_dir / "environment.json", json.dumps(environment, indent=2) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)

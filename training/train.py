@@ -1,0 +1,123 @@
+"""Anchored fine-tuning of a causal language model on Nim, in one command.
+
+    accelerate launch training/train.py --config configs/quickstart.yaml [--learning_rate 1e-3 ...]
+
+Writes to runs/<name of the config file>/: config.yaml, environment.json, metrics.jsonl, checkpoint-N/, and at the end
+the trained model. `--help` explains every option; `--print_config` shows what would run.
+"""
+
+import os
+import sys
+
+import datasets
+import torch
+from accelerate import PartialState
+from transformers import PrinterCallback, ProgressCallback
+from transformers.utils import logging as transformers_logging
+
+from nim_dataset.errors import exit_on_user_error
+from training import callbacks, run_folder
+from training.anchor import describe
+from training.base_model import load_base
+from training.checkpoints import copy_model, is_finished
+from training.config import parse_config
+from training.encoding import AnswerCollator, encode_rows
+from training.rows import load_eval, load_train
+from training.trainer import AnchoredTrainer
+
+TOKENIZER_ROWS = 5_000
+
+
+def main(argv: list[str]) -> int:
+    """Runs the training that `argv` describes; returns the exit status. Raises `UserError`."""
+    config = parse_config(argv)
+    if config.print_only:
+        print(config.to_yaml(), end="")
+        return 0
+    args, state = config.train, PartialState()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    torch.set_num_threads(args.threads or max(cores, 1))
+    say = print if state.is_main_process else lambda *_: None
+
+    push = args.push_to_hub
+    args.push_to_hub = False  # afterwards, by training.push; the Trainer's own would push staging folders
+    if push:
+        from training.push import check_credentials
+
+        if state.is_main_process:
+            check_credentials(args.hub_model_id, private=bool(args.hub_private_repo))
+    run_dir = run_folder.open_folder(config)
+
+    with state.main_process_first():
+        train_rows, eval_sets = load_train(config.data, args.seed), load_eval(config.data)
+    sample = train_rows.select(range(min(TOKENIZER_ROWS, len(train_rows))))
+    texts = [*sample["prompt"], *(" " + answer for answer in sample["answer"])]
+    base = load_base(config.model, args.seed, texts, [*sample["player_one"], *sample["player_two"]])
+    encoded = encode_rows(train_rows, base.tokenizer, config.data.max_length, ", ".join(config.data.train_data))
+
+    checkpoint, notes = run_folder.find_resume(config, run_dir)
+    for note in notes:
+        say(f"skipped {note}")
+    run_folder.check_space(run_dir, base.model)
+    if state.is_main_process:
+        if checkpoint is not None:
+            run_folder.check_same_run(config, base, run_dir, checkpoint)
+        run_folder.write_record(config, base, run_dir, state.num_processes)
+
+    metrics, progress, sigterm = callbacks.MetricsFile(run_dir), callbacks.Progress(), callbacks.StopOnSigterm()
+    trainer = AnchoredTrainer(
+        model=base.model,
+        args=args,
+        train_dataset=encoded,
+        eval_dataset=eval_sets,
+        data_collator=AnswerCollator(base.tokenizer.pad_token_id),
+        processing_class=base.tokenizer,
+        anchor_weight=args.anchor_weight,
+        callbacks=[callbacks.SaveAndMeasure(args.save_at, bool(eval_sets)), metrics, progress, sigterm],
+    )
+    trainer.remove_callback(ProgressCallback)
+    trainer.remove_callback(PrinterCallback)
+
+    revision = f" at {base.revision} ({base.commit})" if base.commit else ""
+    say(f"base model: {base.name}{revision}, {base.model.num_parameters():,} parameters")
+    say(f"anchor weight {args.anchor_weight:g}; {describe(base.model)}")
+    say(
+        f"{len(encoded):,} rows, {len(encoded.tokens) / len(encoded):.1f} tokens each; per step"
+        f" {args.per_device_train_batch_size} x {args.gradient_accumulation_steps} accumulated x"
+        f" {state.num_processes} processes"
+    )
+    say(f"{'continuing from ' + str(checkpoint) if checkpoint else 'starting'}; writing to {run_dir}/")
+
+    if checkpoint is not None and is_finished(checkpoint, args.max_steps):
+        say("this run is complete already; --overwrite_output_dir without resume_from_checkpoint starts it over")
+        if state.is_main_process:
+            copy_model(checkpoint, run_dir)  # it may have been killed before it did so
+    else:
+        try:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        finally:
+            progress.close()
+        if not sigterm.received:
+            trainer.save_model()
+    if sigterm.received:
+        say(
+            f"SIGTERM: saved {run_dir}/checkpoint-{trainer.state.global_step}; go on with --resume_from_checkpoint auto"
+        )
+        return 143
+    say(progress.table())
+    say(f"checkpoints, metrics.jsonl and the trained model are in {run_dir}/")
+    if push and state.is_main_process:
+        from training.push import push_run
+
+        push_run(
+            run_dir, str(args.hub_model_id), private=bool(args.hub_private_repo), checkpoints=args.push_checkpoints
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,170 @@
+"""`transformers.Trainer` with an anchor, logits only at the answers, exact match as its evaluation, atomic checkpoints.
+
+Everything else is the Trainer's: optimizer, schedules, mixed precision, accumulation, DDP and FSDP, reporting.
+"""
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+from transformers.trainer import TRAINING_ARGS_NAME
+from transformers.trainer_utils import rotate_checkpoints
+
+from evaluation.nim_accuracy.nim_accuracy import text_matches
+from evaluation.predict import answer_budget, predict
+from nim_dataset.errors import UserError
+from training.anchor import Anchor
+from training.checkpoints import STAGING, commit_checkpoint, last_complete_checkpoint
+
+
+class AnchoredTrainer(Trainer):
+    """A `Trainer` whose weights are held to where they started.
+
+    Args (beyond the Trainer's):
+        anchor_weight: the L2-SP factor; 0 keeps no copy of the weights and costs nothing.
+        eval_dataset: a dict of datasets to measure exact match on (columns `prompt`, `answer`); the one named `eval` is
+            logged as `eval_exact_match`, any other as `eval_<name>_exact_match`.
+
+    `theta_0` is what the model holds when training begins; on a resume, what it held before the checkpoint was loaded.
+    So always construct the trainer with the base model.
+    """
+
+    model: PreTrainedModel
+    processing_class: PreTrainedTokenizerBase
+    eval_dataset: dict[str, Dataset] | None
+
+    def __init__(self, *args: Any, anchor_weight: float, **kwargs: Any) -> None:
+        if anchor_weight < 0:
+            raise UserError(f"anchor_weight: {anchor_weight} is below 0; give 0 (no anchor) or more")
+        super().__init__(*args, **kwargs)
+        if anchor_weight > 0 and self.is_deepspeed_enabled:
+            raise UserError(
+                "anchor_weight: DeepSpeed hides the gradients that the anchor adds to; use FSDP2"
+                " (configs/accelerate/fsdp2.yaml), or --anchor_weight 0"
+            )
+        self.run_dir = Path(str(self.args.output_dir))
+        self.anchor_weight = anchor_weight
+        self.anchor: Anchor | None = None
+        self._tokens = torch.zeros((), dtype=torch.int64, device=self.args.device)
+        self._tokens_since = time.perf_counter()
+
+    # ---- The loss and the anchor ----
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Tensor | Any], *args: Any, **kwargs: Any) -> Any:
+        """The mean over the answer tokens of the whole step, with logits computed only in the label columns."""
+        self._tokens += inputs["attention_mask"].sum()
+        return super().compute_loss(model, {**inputs, "logits_to_keep": inputs["labels"].shape[1]}, *args, **kwargs)
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Tensor | Any], *args: Any, **kwargs: Any) -> Tensor:
+        """One micro-batch. After the last one of an optimizer step, the anchor's gradient is added, once."""
+        loss = super().training_step(model, inputs, *args, **kwargs)
+        if not torch.isfinite(loss):
+            self._stop_on_non_finite_loss(loss)
+        if self.anchor is not None and self.accelerator.sync_gradients:
+            scaler = self.accelerator.scaler
+            self.anchor.add_gradient(scale=scaler.get_scale() if scaler is not None else 1.0)
+        return loss
+
+    def _stop_on_non_finite_loss(self, loss: Tensor) -> None:
+        last = last_complete_checkpoint(self.run_dir)
+        raise UserError(
+            f"the loss became {loss.item()} at step {self.state.global_step + 1} (learning rate"
+            f" {self._get_learning_rate():.3g}); the last good checkpoint is {last or 'none'};"
+            " lower --learning_rate, or clip harder with --max_grad_norm"
+        )
+
+    def _drop_anchor_here(self, model: nn.Module) -> None:
+        if self.anchor is None and self.anchor_weight > 0:
+            self.anchor = Anchor(model, self.anchor_weight)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        # The last moment at which the model (sharded already, under FSDP) still is the base model.
+        self._drop_anchor_here(model if model is not None else self.model)
+        if self.is_fsdp_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            # Trainer loads by the names on disk and passes over those that differ from the model's own, such as
+            # `embed_out` for GPT-NeoX's `lm_head`; `from_pretrained` knows them, and `strict` leaves nothing out.
+            saved = type(self.model).from_pretrained(resume_from_checkpoint, dtype=self.model.dtype)
+            self.model.load_state_dict(saved.state_dict(), strict=True)
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        model, dataloader = super()._prepare_for_training(*args, **kwargs)
+        self._drop_anchor_here(self.model)
+        return model, dataloader
+
+    # ---- What is logged ----
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds penalty, distance and speed to a step's figures; `loss` is the data's alone."""
+        if "loss" in logs:
+            if self.anchor is not None:
+                distance = self.anchor.distance()
+                logs |= {"penalty": self.anchor_weight * distance**2, "distance": distance}
+            tokens = self.accelerator.reduce(self._tokens, reduction="sum").item()
+            logs["tokens_per_second"] = round(tokens / (time.perf_counter() - self._tokens_since), 1)
+            self._reset_speed()
+        super().log(logs, start_time)
+
+    def _reset_speed(self) -> None:
+        self._tokens.zero_()
+        self._tokens_since = time.perf_counter()
+
+    def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
+        """Exact match on each of the eval datasets, every row counted once over all processes."""
+        started = time.perf_counter()
+        metrics = {}
+        for name, rows in (self.eval_dataset or {}).items():
+            key = metric_key_prefix if name == "eval" else f"{metric_key_prefix}_{name}"
+            metrics[f"{key}_exact_match"] = self._exact_match(rows)
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self._tokens_since += time.perf_counter() - started  # the speed is that of training
+        return metrics
+
+    def _exact_match(self, rows: Dataset) -> float:
+        answers: Sequence[str] = rows["answer"]
+        predictions = predict(
+            self.model,
+            self.processing_class,
+            rows["prompt"],
+            max_new_tokens=answer_budget(self.processing_class, answers),
+            batch_size=self.args.per_device_eval_batch_size,
+            accelerator=self.accelerator,
+        )
+        return sum(text_matches(p, a) for p, a in zip(predictions, answers, strict=True)) / len(answers)
+
+    # ---- Checkpoints ----
+
+    def _get_output_dir(self, trial: Any) -> str:
+        # A checkpoint is written in a staging folder and appears under its own name only when it is complete.
+        return str(Path(super()._get_output_dir(trial)) / STAGING)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        # A pickle of the settings, host names included, that nothing here reads: config.yaml says the same.
+        (Path(output_dir or self.run_dir) / TRAINING_ARGS_NAME).unlink(missing_ok=True)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        try:
+            super()._save_checkpoint(model, trial)
+        except (OSError, RuntimeError, SafetensorError) as error:  # each writer has its own name for a full disk
+            free = shutil.disk_usage(self.run_dir).free
+            last = last_complete_checkpoint(self.run_dir)
+            raise UserError(
+                f"output_dir: could not write checkpoint-{self.state.global_step} to '{self.run_dir}'"
+                f" ({' '.join(str(error).split())[:120]}; {free / 1e9:.2f} GB free); the last good checkpoint is"
+                f" {last or 'none'}; free some space and continue with --resume_from_checkpoint auto"
+            ) from error
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            commit_checkpoint(self.run_dir, self.state.global_step)
+            rotate_checkpoints(output_dir=str(self.run_dir), save_total_limit=self.args.save_total_limit)
+        self.accelerator.wait_for_everyone()
