@@ -1,0 +1,74 @@
+"""`python -m evaluation.push_metric --repo-id USER/nim_accuracy`: the metric as a Space on the Hub.
+
+`evaluate.load("USER/nim_accuracy")` then fetches the module from there: a metric on the Hub is a Space that holds a
+file of its own name. The folder `evaluation/nim_accuracy` goes up as it is, in one commit.
+"""
+
+import argparse
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd, RepoCard
+
+from evaluation import nim_accuracy
+from nim_dataset.errors import UserError, exit_on_user_error
+from nim_dataset.hub import attempt, check_access, open_repo
+
+FOLDER = Path(nim_accuracy.__file__).parent
+SDKS = ("gradio", "static")
+
+
+def push_metric(repo_id: str, *, private: bool = False, sdk: str = "gradio") -> str:
+    """Publishes the metric and returns its address; uploads nothing when the Space has it already. Raises `UserError`.
+
+    `sdk` is that of the Space: `gradio` runs the folder's demo and may need a paid plan, `static` only holds the files.
+    """
+    if repo_id.rpartition("/")[2] != FOLDER.name:
+        raise UserError(
+            f"repo id {repo_id!r}: expected USER/{FOLDER.name}, because `evaluate` looks for a file of that name"
+        )
+    destination = check_access(repo_id, "space", private)
+    files = {path.name: path.read_bytes() for path in sorted(FOLDER.iterdir()) if path.suffix in (".py", ".md", ".txt")}
+    files.pop("__init__.py", None)
+    files["README.md"] = space_card(repo_id, sdk).encode()
+    if sdk == "static":
+        del files["app.py"], files["requirements.txt"]
+    open_repo(destination, sdk)
+    attempt(
+        f"the push to {repo_id} failed",
+        lambda: destination.api.create_commit(
+            repo_id,
+            [CommitOperationAdd(name, content) for name, content in files.items()],
+            commit_message="Upload the metric",
+            repo_type="space",
+        ),
+        repo_id,
+    )
+    return destination.url
+
+
+def space_card(repo_id: str, sdk: str) -> str:
+    """The folder's README, with the Space's settings in its YAML, as it reads on the Hub."""
+    card = RepoCard((FOLDER / "README.md").read_text(encoding="utf-8"))
+    if sdk == "static":
+        card.data["sdk"] = sdk
+        card.data.pop("sdk_version")
+        card.data.pop("app_file")
+    card.text = card.text.replace("./evaluation/nim_accuracy", repo_id)
+    return str(card)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m evaluation.push_metric", description=__doc__.splitlines()[0])
+    parser.add_argument("--repo-id", required=True, metavar="USER/nim_accuracy", help="the Space on the Hub")
+    parser.add_argument("--private", action="store_true", help="create the Space as private (default: public)")
+    parser.add_argument(
+        "--sdk", choices=SDKS, default="gradio", help="static is free, but shows no demo (default: gradio)"
+    )
+    args = parser.parse_args()
+    with exit_on_user_error():
+        url = push_metric(args.repo_id, private=args.private, sdk=args.sdk)
+        print(f'{url} is up to date: evaluate.load("{args.repo_id}")')
+
+
+if __name__ == "__main__":
+    main()
