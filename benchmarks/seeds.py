@@ -40,13 +40,13 @@ def table_row(seed: int, report: Path, seconds: float) -> str:
     exact = results.query("dimension == 'overall' and group == 'exact_match'")
     accuracy = exact.pivot(index="step", columns="dataset", values="accuracy").sort_index()
     accuracy.columns = [name.removeprefix("quickstart:") for name in accuracy.columns]
-    purest = (accuracy.cheat_consistent - accuracy.counter_cheat - accuracy.unseen_names).idxmax()
-    shortcut, end = accuracy.loc[int(purest)], accuracy.iloc[-1]
+    purest = int((accuracy.cheat_consistent - accuracy.counter_cheat - accuracy.unseen_names).to_numpy().argmax())
+    shortcut, end = accuracy.iloc[purest], accuracy.iloc[-1]
     cells = [shortcut.cheat_consistent, shortcut.counter_cheat, shortcut.unseen_names]
     cells += [end.eval, end.unseen_names, end.cheat_consistent, end.counter_cheat]
     numbers = " | ".join(f"{cell:.3f}" for cell in cells[:3])
     last = " | ".join(f"{cell:.3f}" for cell in cells[3:])
-    return f"| {seed} | {purest} | {numbers} | {accuracy.index[-1]} | {last} | {seconds:.0f} s |"
+    return f"| {seed} | {accuracy.index[purest]} | {numbers} | {accuracy.index[-1]} | {last} | {seconds:.0f} s |"
 
 
 def main() -> None:
