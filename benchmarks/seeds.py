@@ -9,19 +9,19 @@ reports/quickstart-seeds. What is already there is not done again.
 
 import argparse
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pandas as pd
-
-from evaluation.report import write_report
 
 SPLITS = ("eval", "cheat_consistent", "counter_cheat", "neutral", "unseen_names")
 
 
 def run(command: str) -> None:
     print(f"$ {command}", flush=True)
-    subprocess.run(command.split(), check=True)
+    program, *arguments = command.split()
+    subprocess.run([Path(sys.executable).with_name(program), *arguments], check=True)
 
 
 def train_and_score(seed: int) -> tuple[Path, float]:
@@ -54,14 +54,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
     seeds = parser.parse_args().seeds
     scored = [train_and_score(seed) for seed in seeds]
-    page = write_report([report for report, _ in scored], output=Path("reports/quickstart-seeds"))
+    reports = " ".join(str(report) for report, _ in scored)
+    run(f"python -m evaluation.report {reports} --output reports/quickstart-seeds")
     heads = ["seed", "shortcut: step", "cheat_consistent", "counter_cheat", "unseen_names"]
     heads += ["end: step", "eval", "unseen_names", "cheat_consistent", "counter_cheat", "time"]
     print(f"\n| {' | '.join(heads)} |")
     print("|" + " ---: |" * len(heads))
     for seed, (report, seconds) in zip(seeds, scored, strict=True):
         print(table_row(seed, report, seconds))
-    print(f"\nfigures over the seeds: {page}")
 
 
 if __name__ == "__main__":

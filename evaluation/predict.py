@@ -73,7 +73,8 @@ def predict(
     decoded: dict[int, str] = {}
     error: UserError | None = None
     label = progress if isinstance(progress, str) else "predict"
-    bar = tqdm(total=len(mine) * world, desc=label, unit="row", disable=not progress or rank != 0, leave=False)
+    hidden = not progress or rank != 0 or None  # None: hidden where there is no terminal
+    bar = tqdm(total=len(mine) * world, desc=label, unit="row", disable=hidden, leave=False)
     with bar, _evaluating(model), torch.inference_mode():
         try:
             for rows, batch in _batches(tokenizer, prompts, mine, batch_size):

@@ -86,7 +86,8 @@ class Progress(TrainerCallback):
         if self.bar is None or not logs:
             return
         if "loss" in logs:
-            self.bar.set_postfix_str(f"loss {logs['loss']:.4f}, {logs['tokens_per_second']:,.0f} tokens/s")
+            figures = f"loss {logs['loss']:.4f}, {logs['tokens_per_second']:,.0f} tokens/s"
+            self.bar.set_postfix_str(figures, refresh=sys.stderr.isatty())
         exact = {
             key.removeprefix("eval_").removesuffix("exact_match").rstrip("_") or "eval": value
             for key, value in logs.items()
