@@ -84,8 +84,11 @@ class Clock(TrainerCallback):
 def this_trainer(rows: Dataset, tokenizer: Any, options: argparse.Namespace, folder: str) -> float:
     from training.config import TrainConfig
     from training.encoding import AnswerCollator, encode_rows
+    from training.memory import keep_freed_memory
     from training.trainer import AnchoredTrainer
 
+    if options.device == "cpu":
+        keep_freed_memory()
     clock = Clock(options.device)
     args = TrainConfig(
         output_dir=folder, max_steps=options.steps, per_device_train_batch_size=BATCH, learning_rate=LEARNING_RATE,
@@ -149,7 +152,7 @@ def trl_sft(rows: Dataset, tokenizer: Any, options: argparse.Namespace, folder: 
 
 
 def bound(rows: Dataset, tokenizer: Any, options: argparse.Namespace, folder: str) -> float:
-    """Seconds for an average step's operations, at the best rate of matrix products of several sizes."""
+    """Seconds for an average step's operations, at the rate of matrix products of the best of several sizes."""
     hidden, layers, _ = SHAPES[options.shape]
     prompts = [len(ids) for ids in tokenizer(list(rows["prompt"]))["input_ids"]]
     answers = [len(ids) + 1 for ids in tokenizer([" " + answer for answer in rows["answer"]])["input_ids"]]
@@ -165,13 +168,13 @@ def bound(rows: Dataset, tokenizer: Any, options: argparse.Namespace, folder: st
 
 
 def matrix_rate(size: int, dtype: torch.dtype, device: str) -> float:
-    """Floating-point operations per second of a square matrix product, the best of a few."""
+    """Floating-point operations per second of a square matrix product: a median, as the times of the steps are."""
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     clock = Clock(device)
-    for _ in range(6):
+    for _ in range(WARM_UP + 10):
         _ = a @ b
         clock.tick()
-    return 2 * size**3 / min(after - before for before, after in zip(clock.times[1:], clock.times[2:], strict=False))
+    return 2 * size**3 / clock.median()
 
 
 RUN: dict[str, Callable[[Dataset, Any, argparse.Namespace, str], float]] = {

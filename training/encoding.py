@@ -5,9 +5,10 @@ prompt's, then those of `" " + answer`. Nothing is cut: a row that does not fit 
 answer teaches nothing and a row without its beginning teaches something else.
 
 Batches are padded on the left to their own longest row. The answers then end in the same column, so the labels are a
-narrow block at the right edge and logits are needed there only (see `AnchoredTrainer.compute_loss`).
+narrow block at the right edge and logits are needed there only (see `AnchoredTrainer.compute_loss`). The end-of-text
+token is a label and no input: nothing is predicted from it.
 
-Shapes: B rows of a batch, L tokens of its longest row, K label columns (its longest answer, and one for the shift).
+Shapes: B rows of a batch, L inputs of its longest row, K label columns (the tokens of its longest answer).
 """
 
 from collections.abc import Sequence
@@ -88,28 +89,31 @@ def _answer_ids(tokenizer: PreTrainedTokenizerBase, answers: Sequence[str]) -> l
 
 @dataclass
 class AnswerCollator:
-    """Joins rows into `input_ids`, `attention_mask` and `position_ids` (B, L) and the narrow `labels` (B, K).
+    """Joins rows into `input_ids`, `attention_mask` and `position_ids` (B, L) and the narrow `shift_labels` (B, K).
 
-    `labels` line up with the last K columns of `input_ids` and are `IGNORE` wherever the token is not the answer's.
-    Positions count real tokens from 0, so that padding moves nothing, in models with absolute positions too.
+    `shift_labels` line up with the last K columns of `input_ids` and hold the token that comes next, where that is the
+    answer's, and `IGNORE` elsewhere; `labels` are the same, since models compute no loss without them. Positions count
+    real tokens from 0, so that padding moves nothing, in models with absolute positions too.
     """
 
     pad_token_id: int
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-        L = max(len(row["input_ids"]) for row in rows)
-        K = max(row["answer_tokens"] for row in rows) + 1
+        L = max(len(row["input_ids"]) for row in rows) - 1
+        K = max(row["answer_tokens"] for row in rows)
         input_ids_BL = np.full((len(rows), L), self.pad_token_id, dtype=np.int64)
         mask_BL = np.zeros((len(rows), L), dtype=np.int64)
         labels_BK = np.full((len(rows), K), IGNORE, dtype=np.int64)
         for i, row in enumerate(rows):
             ids, n_answer = row["input_ids"], row["answer_tokens"]
-            input_ids_BL[i, L - len(ids) :] = ids
-            mask_BL[i, L - len(ids) :] = 1
+            input_ids_BL[i, L - len(ids) + 1 :] = ids[:-1]
+            mask_BL[i, L - len(ids) + 1 :] = 1
             labels_BK[i, K - n_answer :] = ids[-n_answer:]
+        labels = torch.from_numpy(labels_BK)
         return {
             "input_ids": torch.from_numpy(input_ids_BL),
             "attention_mask": torch.from_numpy(mask_BL),
             "position_ids": torch.from_numpy((mask_BL.cumsum(1) - 1).clip(0)),
-            "labels": torch.from_numpy(labels_BK),
+            "labels": labels,
+            "shift_labels": labels,
         }

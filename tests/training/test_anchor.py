@@ -67,11 +67,12 @@ def reference(data: Any, model: nn.Module, batch: int, accumulate: int, clip: fl
         data_loss = torch.zeros(())
         for i, inputs in enumerate(micro):
             labels = inputs.pop("labels")
+            del inputs["shift_labels"]
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 logits = model(**inputs).logits
             K = labels.shape[1]
             loss = nn.functional.cross_entropy(
-                logits[:, -K:-1].float().flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100, reduction="sum"
+                logits[:, -K:].float().flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="sum"
             )
             objective = loss / answer_tokens
             data_loss = data_loss + objective.detach()

@@ -21,7 +21,7 @@ def collate(data: Any) -> AnswerCollator:
 
 
 def narrow_loss(model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The loss as training computes it: logits in the label columns only."""
+    """The loss as training computes it: logits in the label columns only, and labels that are shifted already."""
     return model(**batch, logits_to_keep=batch["labels"].shape[1]).loss
 
 
@@ -33,8 +33,8 @@ def test_only_the_answer_and_one_end_token_are_labels(data: Any, collate: Answer
         assert counted == [*answer, data.tokenizer.eos_token_id]
         prompt = data.tokenizer(data.rows[i]["prompt"], add_special_tokens=False)["input_ids"]
         real = batch["input_ids"][i][batch["attention_mask"][i].bool()].tolist()
-        assert real == prompt + counted
-        assert batch["input_ids"][i, -1] == data.tokenizer.eos_token_id  # padding is on the left
+        assert real == prompt + counted[:-1]  # the end token is predicted, and predicts nothing
+        assert batch["attention_mask"][i, -1] == 1  # padding is on the left
 
 
 @pytest.mark.parametrize("shape", ["gpt_neox", "gpt2", "llama"])
@@ -43,10 +43,13 @@ def test_narrow_logits_give_the_loss_and_gradient_of_all_logits(data: Any, colla
     batch = collate([data.encoded[i] for i in ROWS])
     narrow = narrow_loss(model, batch)
     ours = torch.autograd.grad(narrow, list(model.parameters()))
-    wide_labels = nn.functional.pad(
-        batch["labels"], (batch["input_ids"].shape[1] - batch["labels"].shape[1], 0), value=IGNORE
+    ends = {"input_ids": batch["labels"][:, -1:], "attention_mask": torch.ones(len(ROWS), 1, dtype=torch.int64)}
+    ends["position_ids"] = batch["position_ids"][:, -1:] + 1
+    wide = {key: torch.cat([batch[key], end], dim=1) for key, end in ends.items()}
+    labels = nn.functional.pad(
+        batch["labels"], (wide["input_ids"].shape[1] - batch["labels"].shape[1], 0), value=IGNORE
     )
-    full = model(**{**batch, "labels": wide_labels}).loss
+    full = model(**wide, labels=labels).loss
     torch.testing.assert_close(narrow, full, rtol=1e-6, atol=0)
     for mine, theirs in zip(ours, torch.autograd.grad(full, list(model.parameters())), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-8)
