@@ -24,7 +24,7 @@ NORM_LAYERS: tuple[type[nn.Module], ...] = (
 
 # Elements handled at a time. On a CPU the difference then stays in the cache between the two passes over it; on a
 # GPU it bounds the extra memory while one fused kernel still covers many tensors.
-CHUNK_ELEMENTS = {"cpu": 1 << 17, "cuda": 1 << 26}
+CHUNK_ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 26}
 
 
 def is_norm(module: nn.Module) -> bool:
