@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ def jsonl_rows(folder: Path) -> None:
                 file.write(jsonl_bytes(lines))
 
 
-def best_times(ways: dict[str, Callable[[Path], None]], folder: Path, repeats: int) -> dict[str, float]:
+def best_times(ways: Mapping[str, Callable[[Path], None]], folder: Path, repeats: int) -> dict[str, float]:
     """Seconds of the fastest run of each way; the ways take turns, so that all meet the machine in the same moods."""
     best = dict.fromkeys(ways, float("inf"))
     for _ in range(repeats):
