@@ -70,7 +70,7 @@ def test_a_fixed_revision_and_the_mistakes_around_it(
         env={**server.env(tmp_path), "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     fixed, nowhere, stepless, absent = done.stdout.splitlines()
-    first_weight = float(data.model("gpt_neox", seed=0).gpt_neox.embed_in.weight[0, 0])
+    first_weight = data.model("gpt_neox", seed=0).gpt_neox.embed_in.weight[0, 0].item()
     assert fixed == f"step9 {commits['step9']} {first_weight} torch.float32"
     assert nowhere.startswith(f"error: model: could not load 'ada/base' at revision 'nowhere' from {server.endpoint}")
     assert "no branches 'stepN' for 'latest-step'; give one, such as --revision main" in stepless
