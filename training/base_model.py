@@ -17,6 +17,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from huggingface_hub import HfApi, constants, try_to_load_from_cache
 from huggingface_hub.errors import HTTPError, RepositoryNotFoundError
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -96,19 +97,24 @@ def _built_in(name: str, seed: int, texts: Sequence[str], names: Sequence[str | 
 
 def _from_pretrained(name: str, revision: str | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     where = f"'{name}'" + (f" at revision '{revision}' from {constants.ENDPOINT}" if revision else "")
+    # Where a main branch has no safetensors, transformers would ask a bot for a pull request with them, and load that.
+    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "true"
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision or "main")
-        model = AutoModelForCausalLM.from_pretrained(
-            name, revision=revision or "main", dtype=torch.float32, use_safetensors=True
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            name, revision=revision or "main", dtype=torch.float32, use_safetensors=True, output_loading_info=True
         )
-    except (OSError, ValueError, HTTPError) as error:
-        if "safetensors" in str(error):
-            raise UserError(
-                f"model: {where} has no weights in safetensors, and pickles are never loaded; give a --revision that"
-                " has them, such as main"
-            ) from None
+    except (OSError, ValueError, HTTPError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
+        if "file named model.safetensors" in reason:
+            reason = "no weights in safetensors there, and pickles, which can run code, are never loaded"
+            reason += "; another --revision may have them" if revision else ""
         raise UserError(f"model: could not load {where} ({reason}); {WITHOUT_THE_HUB}") from None
+    model, report = loaded
+    if missing := sorted(report["missing_keys"]):  # transformers would fill them with random numbers
+        raise UserError(f"model: {where} lacks {len(missing)} weights, such as {missing[0]}; save it again, whole")
+    if not tokenizer("take 1 coin")["input_ids"]:
+        raise UserError(f"model: {where} has no tokenizer; save the model's own beside it (tokenizer.json)")
     if tokenizer.eos_token_id is None:
         raise UserError(
             f"model: the tokenizer of {where} has no end-of-text token; set its `eos_token` and save it again"

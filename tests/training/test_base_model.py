@@ -1,15 +1,19 @@
 """Base models from a Hub, through the unmodified client against a local server; and what is said without a Hub."""
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from hub_server import HubServer
+from safetensors.torch import load_file, save_file
+
+from nim_dataset.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,6 +29,11 @@ def hub(data: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[H
         commits = {}
         server.create("ada/base", files={"README.md": b"A small base model."})
         server.create("ada/stepless", files={"README.md": b"Nothing here."})
+        pickled = tmp_path_factory.mktemp("pickled")
+        data.model("gpt_neox").config.save_pretrained(pickled)
+        data.tokenizer.save_pretrained(pickled)
+        torch.save(data.model("gpt_neox").state_dict(), pickled / "pytorch_model.bin")
+        server.create("ada/pickled", files=files_of(pickled))
         for seed, branch in enumerate(("step9", "step100")):
             folder = tmp_path_factory.mktemp(branch)
             data.model("gpt_neox", seed=seed).save_pretrained(folder)
@@ -64,18 +73,25 @@ def test_a_fixed_revision_and_the_mistakes_around_it(
     hub: tuple[HubServer, dict[str, str]], data: Any, tmp_path: Path
 ) -> None:
     server, commits = hub
-    asked = ["ada/base step9", "ada/base nowhere", "ada/stepless latest-step", "ada/absent latest-step"]
+    asked = [
+        "ada/base step9",
+        "ada/base nowhere",
+        "ada/stepless latest-step",
+        "ada/absent latest-step",
+        "ada/pickled main",
+    ]
     done = subprocess.run(
         [sys.executable, "-c", LOAD], input="\n".join(asked), capture_output=True, text=True, cwd=ROOT,
         env={**server.env(tmp_path), "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    fixed, nowhere, stepless, absent = done.stdout.splitlines()
+    fixed, nowhere, stepless, absent, pickled = done.stdout.splitlines()
     first_weight = data.model("gpt_neox", seed=0).gpt_neox.embed_in.weight[0, 0].item()
     assert fixed == f"step9 {commits['step9']} {first_weight} torch.float32"
     assert nowhere.startswith(f"error: model: could not load 'ada/base' at revision 'nowhere' from {server.endpoint}")
     assert "no branches 'stepN' for 'latest-step'; give one, such as --revision main" in stepless
     assert absent.startswith(f"error: model: 'ada/absent' does not exist on {server.endpoint}")
-    assert all("--model tiny" in line for line in (nowhere, absent))
+    assert "no weights in safetensors there, and pickles, which can run code, are never loaded" in pickled
+    assert all("--model tiny" in line for line in (nowhere, absent, pickled))
 
 
 def test_without_the_hub_one_line_says_what_was_not_reached_and_what_to_do(
@@ -105,3 +121,28 @@ def test_a_folder_keeps_its_weights(data: Any, tmp_path: Path) -> None:
         assert torch.equal(ours, theirs)
     assert base.tokenizer.padding_side == "left"
     assert (base.revision, base.commit) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: os.truncate(folder / "model.safetensors", 1000), "could not load .*header"),
+        (lambda folder: drop_a_weight(folder / "model.safetensors"), "lacks 1 weights, such as lm_head.weight"),
+        (lambda folder: [file.unlink() for file in folder.glob("tokenizer*")], "has no tokenizer"),
+    ],
+    ids=["cut short", "a weight missing", "no tokenizer"],
+)
+def test_a_damaged_folder_is_one_line(data: Any, tmp_path: Path, damage: Callable[[Path], Any], message: str) -> None:
+    from training.base_model import load_base
+    from training.config import ModelConfig
+
+    data.model("gpt_neox").save_pretrained(tmp_path)
+    data.tokenizer.save_pretrained(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(UserError, match=message):
+        load_base(ModelConfig(str(tmp_path)), 0, [], [])
+
+
+def drop_a_weight(file: Path) -> None:
+    weights = load_file(file)
+    save_file({name: weights[name] for name in sorted(weights)[1:]}, file, metadata={"format": "pt"})
