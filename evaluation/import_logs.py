@@ -203,13 +203,14 @@ def _predictions(rows: Sequence[Row], wrong: Sequence[Row]) -> tuple[list[Row], 
     predictions = []
     for row in rows:
         texts = logged.get((row["prompt"], row["answer"].strip()))
-        text = texts.pop(0) if texts else row["answer"]
+        wrong_text = texts.pop(0) if texts else None
+        text = row["answer"] if wrong_text is None else wrong_text
         predictions.append(
             {
                 "prompt": row["prompt"],
                 "gold": row["answer"],
                 "generated": text,
-                "correct": texts is None or text is row["answer"],
+                "correct": wrong_text is None,
                 **{column: row[column] for column in (*TRUTH, "bucket", "cheat_move")},
                 "predicted_move": parse_move(text),
             }

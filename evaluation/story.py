@@ -84,10 +84,11 @@ def _steps(steps: list[int]) -> str:
 
 
 def summary(experiment: Experiment) -> list[str]:
-    """The sentences at the top of the page; the first is the headline, where there is one."""
+    """The sentences at the top of the page, at least one; the first is the headline."""
     stories = [Story.of(run) for run in experiment.runs]
     sentences = [headline(stories), _shortcut(stories), _rule(stories), _scar(stories)]
-    return [sentence for sentence in (*sentences, *_last_accuracies(experiment)) if sentence]
+    known = [sentence for sentence in sentences if sentence]
+    return known + _last_accuracies(experiment, regimes=not known)
 
 
 def headline(stories: list[Story]) -> str:
@@ -187,11 +188,11 @@ def _scar(stories: list[Story]) -> str:
     )
 
 
-def _last_accuracies(experiment: Experiment) -> list[str]:
-    """For datasets without regimes (an imported log, a JSONL file): where they stand, and the gap between buckets."""
+def _last_accuracies(experiment: Experiment, regimes: bool) -> list[str]:
+    """Where each dataset stands, and the gap between its buckets; that of regimes only where the story is silent."""
     sentences = []
     for dataset in experiment.datasets:
-        if any(dataset == run.regime(split) for run in experiment.runs for split in ("eval", *REGIMES)):
+        if not regimes and any(dataset == run.regime(split) for run in experiment.runs for split in ("eval", *REGIMES)):
             continue
         curve = experiment.curve(dataset)
         if curve.empty:

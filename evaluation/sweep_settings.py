@@ -62,7 +62,7 @@ class SweepSettings:
                 ("--limit", before.limit, self.limit),
                 ("--checkpoints-dir", before.checkpoints_dir, self.checkpoints_dir),
             )
-            if old != new
+            if old != new and not (isinstance(old, str) and Path(old).resolve() == Path(str(new)).resolve())
         ]
         differences += [f"the rows of {name} are not those that were scored" for name in changed]
         if differences:

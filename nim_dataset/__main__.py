@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nim_dataset import check
 from nim_dataset.config import NimConfig
-from nim_dataset.errors import exit_on_user_error
+from nim_dataset.errors import UserError, exit_on_user_error
 from nim_dataset.export import export
 from nim_dataset.recipes import RECIPES
 from nim_dataset.rows import generate
@@ -32,6 +32,8 @@ def joined(values: tuple[int, ...]) -> str:
 
 def show(config: NimConfig, rows: int) -> None:
     """The first rows of each split: prompt, answer, and whether the names tell it."""
+    if rows < 0:
+        raise UserError(f"--rows: {rows} is below 0")
     for split in config.splits:
         print(f"=== {config.name}:{split} ({config.num_rows(split):,} rows)")
         for table in generate(config, split, 0, min(rows, config.num_rows(split))):

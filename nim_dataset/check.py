@@ -153,7 +153,9 @@ def report(splits: list[Split], found_manifest: dict[str, Any] | None, holdout: 
     for problem in problems:
         print(f"PROBLEM {problem}")
     if not problems:
-        print("ok: all labels are right" + (f", no {holdout} of {train.name} is in another split" if others else ""))
+        checked = sum(len(split.prompts) - len(split.unparsable()) for split in splits)
+        labels = f"all {checked:,} labels are right" if checked else "no label could be checked"
+        print(f"ok: {labels}" + (f", no {holdout} of {train.name} is in another split" if others else ""))
     return not problems
 
 

@@ -7,7 +7,6 @@ manifest that is on `main` proves that the rows it describes are there too: noth
 """
 
 import argparse
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +20,7 @@ from tqdm import tqdm
 from nim_dataset.builder import load
 from nim_dataset.config import NimConfig
 from nim_dataset.errors import UserError
-from nim_dataset.export import manifest
+from nim_dataset.export import manifest_bytes
 from nim_dataset.hub import Destination, attempt, check_access, open_repo, staging_branch
 from nim_dataset.hub_card import make_card, read_card
 from nim_dataset.recipes import recipe_names
@@ -95,10 +94,6 @@ def state_on_hub(destination: Destination) -> tuple[dict[str, str], bool]:
         return {}, True
     api, repo_id = destination.api, destination.repo_id
     return list_files(api, repo_id, "main"), read_card(api, repo_id, "main") != make_card(api, repo_id, "main")
-
-
-def manifest_bytes(config: NimConfig) -> bytes:
-    return (json.dumps(manifest(config), indent=1) + "\n").encode()
 
 
 def list_files(api: HfApi, repo_id: str, revision: str) -> dict[str, str]:

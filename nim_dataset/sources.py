@@ -79,6 +79,8 @@ def read_row(line: bytes, where: str) -> dict[str, Any]:
         if not isinstance(row.get(column), str):
             what = "is missing" if column not in row else f"is {type(row[column]).__name__}, not text"
             raise UserError(f"{where}: '{column}' {what}")
+        if not row[column].strip():
+            raise UserError(f"{where}: '{column}' is empty")
         if any("\ud800" <= character <= "\udfff" for character in row[column]):
             raise UserError(f"{where}: '{column}' has half of a surrogate pair, which is not text")
     if row.get("bucket") not in (None, 0, 1, *BUCKETS):

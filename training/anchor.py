@@ -95,7 +95,7 @@ class Anchor:
         total = torch.zeros((), dtype=torch.float64)
         for theta, theta_0 in zip(self.parameters, self.theta_0, strict=True):
             squared = (theta.detach() - theta_0).float().square().sum()
-            total += (squared.full_tensor() if isinstance(squared, DTensor) else squared).double().cpu()
+            total += (squared.full_tensor() if isinstance(squared, DTensor) else squared).cpu().double()
         return float(total.sqrt())
 
     def _chunks(self) -> Iterator[tuple[list[Tensor], list[Tensor], list[Tensor]]]:

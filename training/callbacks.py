@@ -127,6 +127,11 @@ class SaveAndMeasure(TrainerCallback):
         control.should_save |= state.global_step in self.save_at
         control.should_evaluate |= control.should_save and self.measure
 
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        control.should_evaluate |= control.should_save and self.measure
+
 
 class StopOnSigterm(TrainerCallback):
     """On SIGTERM, as cluster schedulers send it, the step under way is finished, a checkpoint saved, the run ended.
@@ -136,14 +141,17 @@ class StopOnSigterm(TrainerCallback):
 
     def __init__(self) -> None:
         self.received = False
+        """Whether all processes know, and stop."""
+        self._signalled = False
         self.previous = signal.signal(signal.SIGTERM, self._receive)
 
     def _receive(self, signum: int, frame: Any) -> None:
-        self.received = True
+        self._signalled = True
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.received = self._signalled
         if args.world_size > 1:
-            flag = torch.tensor(int(self.received), device=args.device)
+            flag = torch.tensor(int(self._signalled), device=args.device)
             dist.all_reduce(flag, op=dist.ReduceOp.MAX)
             self.received = bool(flag.item())
         if self.received:

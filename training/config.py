@@ -133,6 +133,7 @@ class Config:
         """Everything that shapes the run, in a form that `--config` reads back."""
         shown = {f.name for cls in (ModelConfig, DataConfig) for f in dataclasses.fields(cls)}
         shown |= set(TrainConfig.__annotations__) | set(self.given)
+        shown |= {"weight_decay", "max_grad_norm"}  # a continued run must have the same
         shown -= {"logging_nan_inf_filter", "remove_unused_columns"}
         values: dict[str, Any] = {}
         for part in (self.model, self.data, self.train):
@@ -228,10 +229,18 @@ def _validate(config: Config) -> None:
         "threads": (train.threads, 0),
         "learning_rate": (train.learning_rate, 0),
         "save_at": (min(train.save_at, default=1), 1),
+        "seed": (train.seed, 0),
     }
     for name, (value, least) in at_least.items():
         if not value >= least:
             raise UserError(f"{name}: {value} is too small; it must be at least {least}")
+    for name, value in {"adam_beta1": train.adam_beta1, "adam_beta2": train.adam_beta2}.items():
+        if not 0 <= value < 1:
+            raise UserError(f"{name}: {value} is out of range; it must be at least 0 and below 1")
+    if train.label_smoothing_factor:
+        raise UserError("label_smoothing_factor: not supported, since the loss is that of the right answer alone")
+    if train.load_best_model_at_end:
+        raise UserError("load_best_model_at_end: not supported; every checkpoint is kept, so choose after a sweep")
     if train.hub_token:
         raise UserError(
             "hub_token: a token does not belong in a file or on a command line; use `hf auth login`, or HF_TOKEN"

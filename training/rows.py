@@ -41,7 +41,10 @@ def load_eval(config: DataConfig) -> dict[str, Dataset]:
         rows = load_source(source, limit=config.eval_rows)
         if len(rows) == 0:
             raise UserError(f"eval_data: '{source}' has no rows; leave it out, or give a set with at least one")
-        sets[name.removeprefix(f"{home}:")] = rows
+        name = name.removeprefix(f"{home}:")
+        if name in sets:
+            raise UserError(f"eval_data: two sets are named '{name}', and their figures would be too; rename one")
+        sets[name] = rows
     return sets
 
 

@@ -14,13 +14,13 @@ import yaml
 
 from nim_dataset.errors import UserError
 from training.base_model import BaseModel
-from training.checkpoints import STAGING, last_complete_checkpoint, list_checkpoints
+from training.checkpoints import STAGING, last_complete_checkpoint, list_checkpoints, what_is_missing
 from training.config import Config
 
 # What may not change between a run and its continuation: with another value it would be another run.
 FIXED = (
     "model", "revision", "train_data", "train_weights", "max_length", "learning_rate", "lr_scheduler_type",
-    "warmup_steps", "weight_decay", "max_grad_norm", "anchor_weight", "seed",
+    "warmup_steps", "num_train_epochs", "weight_decay", "max_grad_norm", "anchor_weight", "seed",
 )  # fmt: skip
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "tokenizers", "huggingface_hub", "nim-testbed")
 GIGABYTE = 1e9
@@ -70,6 +70,8 @@ def find_resume(config: Config, run_dir: Path) -> tuple[Path | None, list[str]]:
             raise UserError(
                 f"resume_from_checkpoint: '{wanted}' is not a training checkpoint; give its folder or 'auto'"
             )
+        if missing := what_is_missing(Path(wanted)):
+            raise UserError(f"resume_from_checkpoint: '{wanted}' is not complete: {missing}; give another, or 'auto'")
         return Path(wanted), notes
     return last_complete_checkpoint(run_dir, notes), notes
 
@@ -89,13 +91,21 @@ def check_same_run(config: Config, base: BaseModel, run_dir: Path, checkpoint: P
         for key in FIXED:
             if key in before and before[key] != now.get(key, before[key]):
                 raise UserError(f"{key}: the run in '{run_dir}' has {before[key]}, not {now[key]}; {remedy}")
-    if (run_dir / "environment.json").exists():
-        recorded = json.loads((run_dir / "environment.json").read_text())["base_model"]
+    record = checkpoint.parent / "environment.json"  # of the run that the checkpoint is from, maybe not of this folder
+    if record.exists():
+        recorded = json.loads(record.read_text())["base_model"]
         if recorded["fingerprint"] != base.fingerprint():
             raise UserError(
-                f"model: the run in '{run_dir}' started from {recorded['name']} ({recorded['commit'] or 'local'}),"
-                f" whose weights differ from those of '{config.model.model}' now; {remedy}"
+                f"model: the run in '{checkpoint.parent}' started from {recorded['name']}"
+                f" ({recorded['commit'] or 'local'}), whose weights differ from those of '{config.model.model}' now;"
+                f" {remedy}"
             )
+
+
+def remove_final_model(run_dir: Path) -> None:
+    """Takes away what the end of an earlier run left, so that nobody takes it for this run's."""
+    for file in (run_dir / "config.json", *run_dir.glob("*.safetensors*")):
+        file.unlink(missing_ok=True)
 
 
 def write_record(config: Config, base: BaseModel, run_dir: Path, processes: int) -> None:

@@ -15,7 +15,7 @@ from accelerate import PartialState
 from transformers import PrinterCallback, ProgressCallback
 from transformers.utils import logging as transformers_logging
 
-from nim_dataset.errors import exit_on_user_error
+from nim_dataset.errors import UserError, exit_on_user_error
 from training import callbacks, run_folder
 from training.anchor import describe
 from training.base_model import load_base
@@ -39,14 +39,14 @@ def main(argv: list[str]) -> int:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     datasets.disable_progress_bars()
-    cores = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores //= int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     torch.set_num_threads(args.threads or max(cores, 1))
     if args.use_cpu:
         keep_freed_memory()
     say = print if state.is_main_process else lambda *_: None
 
     push = args.push_to_hub
-    args.push_to_hub = False  # afterwards, by training.push; the Trainer's own would push staging folders
     if push:
         from training.push import check_credentials
 
@@ -70,17 +70,21 @@ def main(argv: list[str]) -> int:
             run_folder.check_same_run(config, base, run_dir, checkpoint)
         run_folder.write_record(config, base, run_dir, state.num_processes)
 
+    args.push_to_hub = False  # afterwards, by training.push; the Trainer's own would push staging folders
     metrics, progress, sigterm = callbacks.MetricsFile(run_dir), callbacks.Progress(), callbacks.StopOnSigterm()
-    trainer = AnchoredTrainer(
-        model=base.model,
-        args=args,
-        train_dataset=encoded,
-        eval_dataset=eval_sets,
-        data_collator=AnswerCollator(base.tokenizer.pad_token_id),
-        processing_class=base.tokenizer,
-        anchor_weight=args.anchor_weight,
-        callbacks=[callbacks.SaveAndMeasure(args.save_at, bool(eval_sets)), metrics, progress, sigterm],
-    )
+    try:
+        trainer = AnchoredTrainer(
+            model=base.model,
+            args=args,
+            train_dataset=encoded,
+            eval_dataset=eval_sets,
+            data_collator=AnswerCollator(base.tokenizer.pad_token_id),
+            processing_class=base.tokenizer,
+            anchor_weight=args.anchor_weight,
+            callbacks=[callbacks.SaveAndMeasure(args.save_at, bool(eval_sets)), metrics, progress, sigterm],
+        )
+    except (ValueError, RuntimeError, ImportError) as error:  # such as a --report_to that is unknown or not installed
+        raise UserError(" ".join(str(error).split())) from None
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
 
@@ -99,6 +103,8 @@ def main(argv: list[str]) -> int:
         if state.is_main_process:
             copy_model(checkpoint, run_dir)  # it may have been killed before it did so
     else:
+        if state.is_main_process:
+            run_folder.remove_final_model(run_dir)
         try:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         finally:

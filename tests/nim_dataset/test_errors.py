@@ -115,6 +115,7 @@ GOOD = b'{"prompt": "p", "answer": "take 1 coin"}\n'
         (GOOD + b"\n" + b"[1]\n", "line 3: a row is an object with 'prompt' and 'answer', got list"),
         (GOOD + b'{"prompt": "p"}\n', "line 2: 'answer' is missing"),
         (b'{"prompt": 3, "answer": "a"}\n', "line 1: 'prompt' is int, not text"),
+        (GOOD + b'{"prompt": "p", "answer": " "}\n', "line 2: 'answer' is empty"),
         (GOOD + b'{"prompt": "\xff", "answer": "a"}\n', "line 2: invalid UTF-8 at byte 13"),
         (b'{"prompt": "\\ud800", "answer": "a"}\n', "line 1: 'prompt' has half of a surrogate pair"),
         (b"[" * 100_000, "line 1: invalid JSON (nested too deeply)"),

@@ -104,13 +104,17 @@ def launch() -> Launch:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts a run that the test will end; `train.py` directly, so that a signal reaches it and not a launcher."""
+    """Starts a run that the test will end; without `launcher` directly, so that a signal reaches it."""
     started: list[subprocess.Popen[str]] = []
 
-    def begin(folder: Path, *flags: str, file_limit: int | None = None) -> subprocess.Popen[str]:
+    def begin(
+        folder: Path, *flags: str, file_limit: int | None = None, launcher: str | None = None
+    ) -> subprocess.Popen[str]:
         limited = ("prlimit", f"--fsize={file_limit}") if file_limit else ()
+        config = str(ROOT / f"configs/accelerate/{launcher}.yaml")
+        how = (ACCELERATE, "launch", "--quiet", "--config_file", config) if launcher else (sys.executable,)
         process = subprocess.Popen(
-            [*limited, sys.executable, *SHORT, "--output_dir", str(folder), *flags],
+            [*limited, *how, *SHORT, "--output_dir", str(folder), *flags],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), cwd=tmp_path,
         )  # fmt: skip
         started.append(process)

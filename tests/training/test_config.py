@@ -1,5 +1,6 @@
 """The options of a run: files and flags, what is printed, and one clear line for each mistake."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -139,14 +140,17 @@ def test_a_run_is_not_mixed_with_another_one(tmp_path: Path) -> None:
     for flags, message in (
         (["--anchor_weight", "1"], "anchor_weight: the run in .* has 0.0001, not 1.0"),
         (["--seed", "3"], "seed: the run in .* has 0, not 3"),
+        (["--weight_decay", "0.5"], "weight_decay: the run in .* has 0.0, not 0.5"),
+        (["--num_train_epochs", "7"], "num_train_epochs: the run in .* has 130, not 7.0"),
     ):
         with pytest.raises(UserError, match=message):
             main(["--config", path, "--resume_from_checkpoint", "auto", *flags])
 
     # Another base: the checkpoint is given by name, so settings may differ, but neither the shape nor the anchor.
     checkpoint = str(tmp_path / "run" / "checkpoint-1")
-    with pytest.raises(UserError, match=r"started from tiny .* weights differ"):
-        main(["--config", path, "--resume_from_checkpoint", checkpoint, "--model", checkpoint])
+    for elsewhere in ([], ["--output_dir", str(tmp_path / "other")]):
+        with pytest.raises(UserError, match=r"started from tiny .* weights differ"):
+            main(["--config", path, "--resume_from_checkpoint", checkpoint, "--model", checkpoint, *elsewhere])
     config = parse_config(["--config", path, "--resume_from_checkpoint", checkpoint])
     from training.base_model import load_base
 
@@ -159,3 +163,16 @@ def test_a_run_is_not_mixed_with_another_one(tmp_path: Path) -> None:
     assert main(["--config", path, "--resume_from_checkpoint", "auto"]) == 0
     last = tmp_path / "run" / "checkpoint-2" / "model.safetensors"
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == last.read_bytes()
+
+    weights = tmp_path / "run" / "checkpoint-1" / "model.safetensors"
+    os.truncate(weights, weights.stat().st_size - 1)
+    with pytest.raises(UserError, match=r"checkpoint-1' is not complete: model\.safetensors is cut short"):
+        main(["--config", path, "--resume_from_checkpoint", checkpoint])
+
+
+def test_the_record_of_a_run_that_is_pushed_can_be_read_back(tmp_path: Path) -> None:
+    flags = ["--train_data", "357", "--push_to_hub", "--hub_model_id", "me/nim", "--push_checkpoints"]
+    record = tmp_path / "config.yaml"
+    record.write_text(parse_config(flags).to_yaml())
+    again = parse_config(["--config", str(record)])
+    assert (again.train.push_to_hub, again.train.push_checkpoints) == (True, True)

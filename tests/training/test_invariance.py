@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 import torch
 
+from training.checkpoints import what_is_missing
+
 STEPS = 24
 FLAGS = ("--max_steps", str(STEPS), "--save_at", "8", "16", "--warmup_steps", "2")
 PER_STEP = ("--per_device_train_batch_size", "8")
@@ -123,6 +125,39 @@ def test_sigterm_saves_a_checkpoint_and_the_run_goes_on_from_it(
     assert run.status == 0, run.stderr
     assert "continuing from" in run.stdout
     assert_same_bits(run, reference)
+
+
+def test_sigterm_stops_all_processes_after_the_same_step(
+    tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    folder = tmp_path / "run"
+    process = start(folder, "--max_steps", "100000", launcher="cpu_2")
+    wait_until(lambda: lines(folder) > 2, process)
+    process.send_signal(signal.SIGTERM)  # the launcher of several processes hands it on to them
+    stdout, stderr = process.communicate(timeout=120)
+    assert "SIGTERM: saved" in stdout, stderr
+    (checkpoint,) = folder.glob("checkpoint-*")
+    assert what_is_missing(checkpoint) is None
+
+
+def test_two_processes_measure_what_one_measures_and_tensorboard_shows_it(tmp_path: Path, launch: Any) -> None:
+    flags = ("--max_steps", "2", "--save_at", "1", "--eval_rows", "37", "--report_to", "tensorboard")
+    one = launch(tmp_path / "one", *flags, *PER_STEP)
+    two = launch(tmp_path / "two", *flags, "--per_device_train_batch_size", "4", launcher="cpu_2")
+    assert (one.status, two.status) == (0, 0), one.stderr + two.stderr
+    regimes = ("", "_cheat_consistent", "_counter_cheat", "_neutral", "_unseen_names")
+    for key in (f"eval{regime}_exact_match" for regime in regimes):
+        assert one.trajectory(key) == two.trajectory(key)
+        assert len(one.trajectory(key)) == 2
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (events,) = one.folder.rglob("events.out.tfevents.*")
+    shown = EventAccumulator(str(events))
+    shown.Reload()
+    assert {"train/loss", "train/distance", "eval/exact_match", "eval/counter_cheat_exact_match"} <= set(
+        shown.Tags()["scalars"]
+    )
 
 
 def test_a_checkpoint_that_cannot_be_written_is_one_line(tmp_path: Path, start: Any) -> None:

@@ -184,3 +184,15 @@ def test_a_mistake_on_the_command_line_has_no_traceback() -> None:
     run = subprocess.run([sys.executable, "-m", "evaluation.report", "nowhere"], capture_output=True, text=True)
     assert run.returncode == 2
     assert run.stderr == "error: nowhere: no such folder; pass a report folder written by evaluation/sweep.py\n"
+
+
+def test_one_regime_alone_has_a_page_that_says_where_it_stands(story: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "one"
+    results = read_results(story)
+    shutil.copytree(story, folder)
+    results[results["dataset"] == "quickstart:counter_cheat"].to_csv(folder / "results.csv", index=False)
+    for file in [*(folder / "predictions").rglob("*.jsonl"), *(folder / "incorrect").rglob("*.jsonl")]:
+        if "counter_cheat" not in file.name:
+            file.unlink()
+    page = write_report([folder])
+    assert "quickstart:counter_cheat: 0.75 at step 80" in page.read_text(encoding="utf-8")
