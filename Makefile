@@ -17,8 +17,8 @@ help:
 install: .venv/installed
 
 .venv/installed: setup.cfg pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -qq --upgrade pip
+	$(PYTHON) -m venv --without-pip .venv # Debian's Python has no ensurepip
+	$(PYTHON) -m pip --python $(BIN)/python install -qq pip
 	@echo "Installing the tested versions into .venv (a few minutes) ..."
 	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[test]'
 	@touch $@
