@@ -61,6 +61,10 @@ def import_logs(eval_file: Path, logs: Sequence[str], output: Path, manifest: Pa
     rows, notes = _eval_rows(eval_file, manifest)
     wrong_by_step = {step: list(_log_rows(path)) for step, path in paths.items()}  # all is read before all is written
 
+    prompts, logged = {row["prompt"] for row in rows}, [row for wrong in wrong_by_step.values() for row in wrong]
+    if logged and not any(row["prompt"] in prompts for row in logged):
+        raise UserError(f"--eval-file {eval_file}: none of the {len(logged):,} prompts in --logs is in it: give theirs")
+
     results: list[Row] = []
     for step, path in tqdm(paths.items(), desc="importing", unit="log"):
         checkpoint, wrong = f"checkpoint-{step}", wrong_by_step[step]

@@ -20,10 +20,15 @@ class WrongGame:
 
 
 def wrong_games(experiment: Experiment, most: int = 20) -> list[WrongGame]:
-    """Up to `most` wrong predictions of the first run that has any: latest checkpoints first, datasets in turn."""
+    """Up to `most` wrong predictions of the first run that has any: latest checkpoints first, datasets in turn, each
+    game once."""
     for run in experiment.runs:
-        games = []
+        games: list[WrongGame] = []
+        seen: set[str] = set()
         for row, dataset, step in _latest_first(run):
+            if row["prompt"] in seen:
+                continue
+            seen.add(row["prompt"])
             games.append(_write_out(row, f"{dataset}, step {step:,}"))
             if len(games) == most:
                 break

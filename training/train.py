@@ -99,7 +99,7 @@ def main(argv: list[str]) -> int:
     say(f"{'continuing from ' + str(checkpoint) if checkpoint else 'starting'}; writing to {run_dir}/")
 
     if checkpoint is not None and is_finished(checkpoint, args.max_steps):
-        say("this run is complete already; --overwrite_output_dir without resume_from_checkpoint starts it over")
+        say(f"this run is complete already; remove {run_dir}/ to start it over")
         if state.is_main_process:
             copy_model(checkpoint, run_dir)  # it may have been killed before it did so
     else:
