@@ -3,7 +3,8 @@
     python benchmarks/training.py --tokenizer gpt_neox_20b_tokenizer.json
 
 The same rows of `357`, in the same order, batch 16, on the same randomly initialised model, by
-  (a) this project's trainer: rows padded to their batch's longest, logits at the answers, fused anchor and AdamW;
+  (a) this project's trainer: no padding (on a GPU, to a batch's longest row), logits at the answers, fused anchor
+      and AdamW;
   (b) the plain recipe: rows padded to 128, all logits, the penalty in autograd, `torch.optim.AdamW` as it comes;
   (c) TRL's `SFTTrainer` with completion-only loss (and no anchor at all);
   (d) the bound: the floating-point operations of the model on real tokens, at this machine's rate of matrix products.
@@ -83,7 +84,7 @@ class Clock(TrainerCallback):
 
 def this_trainer(rows: Dataset, tokenizer: Any, options: argparse.Namespace, folder: str) -> float:
     from training.config import TrainConfig
-    from training.encoding import AnswerCollator, encode_rows
+    from training.encoding import encode_rows
     from training.memory import keep_freed_memory
     from training.trainer import AnchoredTrainer
 
@@ -97,8 +98,7 @@ def this_trainer(rows: Dataset, tokenizer: Any, options: argparse.Namespace, fol
     )  # fmt: skip
     trainer = AnchoredTrainer(
         model=make_model(options.shape), args=args, train_dataset=encode_rows(rows, tokenizer, MAX_LENGTH, "357"),
-        data_collator=AnswerCollator(tokenizer.pad_token_id), processing_class=tokenizer,
-        anchor_weight=ANCHOR_WEIGHT, callbacks=[clock],
+        processing_class=tokenizer, anchor_weight=ANCHOR_WEIGHT, callbacks=[clock],
     )  # fmt: skip
     trainer.train()
     return clock.median()

@@ -4,11 +4,11 @@ Prompt and answer are tokenized apart and joined, so that training sees exactly 
 prompt's, then those of `" " + answer`. Nothing is cut: a row that does not fit is an error, since a row without its
 answer teaches nothing and a row without its beginning teaches something else.
 
-Batches are padded on the left to their own longest row. The answers then end in the same column, so the labels are a
-narrow block at the right edge and logits are needed there only (see `AnchoredTrainer.compute_loss`). The end-of-text
-token is a label and no input: nothing is predicted from it.
+Batches lie end to end where the model can be trained so, and are padded to their own longest row elsewhere. Logits are
+computed for the answers only. The end-of-text token is a label and no input: nothing is predicted from it.
 
-Shapes: B rows of a batch, L inputs of its longest row, K label columns (the tokens of its longest answer).
+Shapes: B rows of a batch, L inputs of its longest row, K label columns (the tokens of its longest answer); T inputs and
+A answer tokens of all rows together.
 """
 
 from collections.abc import Sequence
@@ -19,10 +19,12 @@ import numpy as np
 import torch
 from datasets import Dataset
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
 from evaluation.predict import ANSWER_PREFIX
 from nim_dataset.errors import UserError
+from training.row_attention import lay_end_to_end
 
 IGNORE = -100
 CHUNK = 10_000
@@ -45,6 +47,10 @@ class EncodedRows(torch.utils.data.Dataset[dict[str, Any]]):
             "input_ids": self.tokens[self.starts[i] : self.starts[i + 1]],
             "answer_tokens": int(self.answer_tokens[i]),
         }
+
+    def longest(self, n: int) -> list[Tensor]:
+        """The token ids of the `n` longest rows, int64."""
+        return [torch.from_numpy(self[i]["input_ids"]).long() for i in np.argsort(-np.diff(self.starts))[:n]]
 
 
 def encode_rows(rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, name: str) -> EncodedRows:
@@ -89,31 +95,46 @@ def _answer_ids(tokenizer: PreTrainedTokenizerBase, answers: Sequence[str]) -> l
 
 @dataclass
 class AnswerCollator:
-    """Joins rows into `input_ids`, `attention_mask` and `position_ids` (B, L) and the narrow `shift_labels` (B, K).
+    """Joins rows into what a model takes: its inputs, `shift_labels` and the `logits_to_keep` that these belong to.
 
-    `shift_labels` line up with the last K columns of `input_ids` and hold the token that comes next, where that is the
-    answer's, and `IGNORE` elsewhere; `labels` are the same, since models compute no loss without them. Positions count
-    real tokens from 0, so that padding moves nothing, in models with absolute positions too.
+    `shift_labels` hold, for each place whose logits are computed, the token that comes next; `labels` are the same,
+    since models compute no loss without them. Positions count each row's tokens from 0. There are two layouts:
+
+    - padded (B, L) on the left, with `attention_mask`: the answers end in the same column, so `logits_to_keep` is K,
+      the last columns, and `shift_labels` (B, K) are `IGNORE` where a row's answer is shorter. Any model takes it.
+    - `end_to_end` (1, T), with `row_lengths`: no padding at all; `logits_to_keep` (A) are the places before the
+      answers' tokens, `shift_labels` (1, A). It takes a model that attends `BY_ROW` (see `row_attention`).
     """
 
     pad_token_id: int
+    end_to_end: bool = False
 
-    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-        L = max(len(row["input_ids"]) for row in rows) - 1
-        K = max(row["answer_tokens"] for row in rows)
-        input_ids_BL = np.full((len(rows), L), self.pad_token_id, dtype=np.int64)
-        mask_BL = np.zeros((len(rows), L), dtype=np.int64)
-        labels_BK = np.full((len(rows), K), IGNORE, dtype=np.int64)
-        for i, row in enumerate(rows):
-            ids, n_answer = row["input_ids"], row["answer_tokens"]
-            input_ids_BL[i, L - len(ids) + 1 :] = ids[:-1]
-            mask_BL[i, L - len(ids) + 1 :] = 1
-            labels_BK[i, K - n_answer :] = ids[-n_answer:]
-        labels = torch.from_numpy(labels_BK)
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        inputs = [torch.from_numpy(row["input_ids"][:-1]).long() for row in rows]
+        answers = [torch.from_numpy(row["input_ids"][-row["answer_tokens"] :]).long() for row in rows]
+        return self._end_to_end(inputs, answers) if self.end_to_end else self._padded(inputs, answers)
+
+    def _end_to_end(self, inputs: list[Tensor], answers: list[Tensor]) -> dict[str, Any]:
+        ends = np.cumsum([len(row) for row in inputs])
+        kept = [torch.arange(end - len(answer), end) for end, answer in zip(ends, answers, strict=True)]
+        labels_1A = torch.cat(answers)[None]
         return {
-            "input_ids": torch.from_numpy(input_ids_BL),
-            "attention_mask": torch.from_numpy(mask_BL),
-            "position_ids": torch.from_numpy((mask_BL.cumsum(1) - 1).clip(0)),
-            "labels": labels,
-            "shift_labels": labels,
+            **lay_end_to_end(inputs), "labels": labels_1A, "shift_labels": labels_1A, "logits_to_keep": torch.cat(kept)
+        }  # fmt: skip
+
+    def _padded(self, inputs: list[Tensor], answers: list[Tensor]) -> dict[str, Any]:
+        mask_BL = pad_left([torch.ones_like(row) for row in inputs], 0)
+        labels_BK = pad_left(answers, IGNORE)
+        return {
+            "input_ids": pad_left(inputs, self.pad_token_id),
+            "attention_mask": mask_BL,
+            "position_ids": (mask_BL.cumsum(1) - 1).clip(0),
+            "labels": labels_BK,
+            "shift_labels": labels_BK,
+            "logits_to_keep": labels_BK.shape[1],
         }
+
+
+def pad_left(rows: list[Tensor], value: int) -> Tensor:
+    """The rows as one matrix, filled up with `value` on the left."""
+    return pad_sequence(rows, batch_first=True, padding_value=value, padding_side="left")

@@ -21,7 +21,7 @@ from training.anchor import describe
 from training.base_model import load_base
 from training.checkpoints import copy_model, is_finished
 from training.config import parse_config
-from training.encoding import AnswerCollator, encode_rows
+from training.encoding import encode_rows
 from training.memory import keep_freed_memory
 from training.rows import load_eval, load_train
 from training.trainer import AnchoredTrainer
@@ -78,7 +78,6 @@ def main(argv: list[str]) -> int:
             args=args,
             train_dataset=encoded,
             eval_dataset=eval_sets,
-            data_collator=AnswerCollator(base.tokenizer.pad_token_id),
             processing_class=base.tokenizer,
             anchor_weight=args.anchor_weight,
             callbacks=[callbacks.SaveAndMeasure(args.save_at, bool(eval_sets)), metrics, progress, sigterm],

@@ -6,6 +6,7 @@ Everything else is the Trainer's: optimizer, schedules, mixed precision, accumul
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from evaluation.predict import answer_budget, predict
 from nim_dataset.errors import UserError
 from training.anchor import Anchor
 from training.checkpoints import STAGING, commit_checkpoint, last_complete_checkpoint
+from training.encoding import AnswerCollator, EncodedRows
+from training.row_attention import BY_ROW, OWN, attention, rows_stay_apart
 
 
 class AnchoredTrainer(Trainer):
@@ -29,6 +32,7 @@ class AnchoredTrainer(Trainer):
 
     Args (beyond the Trainer's):
         anchor_weight: the L2-SP factor; 0 keeps no copy of the weights and costs nothing.
+        train_dataset: the encoded rows; the trainer batches them itself.
         eval_dataset: a dict of datasets to measure exact match on (columns `prompt`, `answer`); the one named `eval` is
             logged as `eval_exact_match`, any other as `eval_<name>_exact_match`.
 
@@ -40,10 +44,12 @@ class AnchoredTrainer(Trainer):
     processing_class: PreTrainedTokenizerBase
     eval_dataset: dict[str, Dataset] | None
 
-    def __init__(self, *args: Any, anchor_weight: float, **kwargs: Any) -> None:
+    def __init__(self, *, anchor_weight: float, train_dataset: EncodedRows, **kwargs: Any) -> None:
         if anchor_weight < 0:
             raise UserError(f"anchor_weight: {anchor_weight} is below 0; give 0 (no anchor) or more")
-        super().__init__(*args, **kwargs)
+        super().__init__(train_dataset=train_dataset, **kwargs)
+        self.end_to_end = self.args.device.type == "cpu" and rows_stay_apart(self.model, train_dataset.longest(2))
+        self.data_collator = AnswerCollator(int(self.processing_class.pad_token_id), self.end_to_end)
         if anchor_weight > 0 and self.is_deepspeed_enabled:
             raise UserError(
                 "anchor_weight: DeepSpeed hides the gradients that the anchor adds to; use FSDP2"
@@ -55,12 +61,18 @@ class AnchoredTrainer(Trainer):
         self._tokens = torch.zeros((), dtype=torch.int64, device=self.args.device)
         self._tokens_since = time.perf_counter()
 
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """As the Trainer's; on a CPU without padding, where the model allows it."""
+        with attention(self.model, BY_ROW) if self.end_to_end else nullcontext():
+            return super().train(*args, **kwargs)
+
     # ---- The loss and the anchor ----
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Tensor | Any], *args: Any, **kwargs: Any) -> Any:
-        """The mean over the answer tokens of the whole step, with logits computed only in the label columns."""
-        self._tokens += inputs["attention_mask"].sum()
-        return super().compute_loss(model, {**inputs, "logits_to_keep": inputs["labels"].shape[1]}, *args, **kwargs)
+        """The mean over the answer tokens of the whole step."""
+        mask = inputs.get("attention_mask")
+        self._tokens += inputs["input_ids"].numel() if mask is None else mask.sum()
+        return super().compute_loss(model, inputs, *args, **kwargs)
 
     def training_step(self, model: nn.Module, inputs: dict[str, Tensor | Any], *args: Any, **kwargs: Any) -> Tensor:
         """One micro-batch. After the last one of an optimizer step, the anchor's gradient is added, once."""
@@ -131,14 +143,15 @@ class AnchoredTrainer(Trainer):
 
     def _exact_match(self, rows: Dataset) -> float:
         answers: Sequence[str] = rows["answer"]
-        predictions = predict(
-            self.model,
-            self.processing_class,
-            rows["prompt"],
-            max_new_tokens=answer_budget(self.processing_class, answers),
-            batch_size=self.args.per_device_eval_batch_size,
-            accelerator=self.accelerator,
-        )
+        with attention(self.model, OWN) if self.end_to_end else nullcontext():
+            predictions = predict(
+                self.model,
+                self.processing_class,
+                rows["prompt"],
+                max_new_tokens=answer_budget(self.processing_class, answers),
+                batch_size=self.args.per_device_eval_batch_size,
+                accelerator=self.accelerator,
+            )
         return sum(text_matches(p, a) for p, a in zip(predictions, answers, strict=True)) / len(answers)
 
     # ---- Checkpoints ----

@@ -42,7 +42,7 @@ def train(data: Any, model: nn.Module, tmp_path: Any, weight: float = WEIGHT, **
     recorder = Recorder()
     trainer = AnchoredTrainer(
         model=model, args=args, train_dataset=data.encoded, processing_class=data.tokenizer, anchor_weight=weight,
-        data_collator=AnswerCollator(data.tokenizer.pad_token_id), callbacks=[recorder],
+        callbacks=[recorder],
     )  # fmt: skip
     trainer.train()
     return recorder
@@ -67,7 +67,7 @@ def reference(data: Any, model: nn.Module, batch: int, accumulate: int, clip: fl
         data_loss = torch.zeros(())
         for i, inputs in enumerate(micro):
             labels = inputs.pop("labels")
-            del inputs["shift_labels"]
+            del inputs["shift_labels"], inputs["logits_to_keep"]
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 logits = model(**inputs).logits
             K = labels.shape[1]
@@ -164,7 +164,6 @@ def test_weight_zero_keeps_no_copy_and_a_negative_weight_is_refused(data: Any, t
     args = TrainConfig(output_dir=str(tmp_path), max_steps=1, save_strategy="no", disable_tqdm=True)
     common = {
         "args": args, "train_dataset": data.encoded, "processing_class": data.tokenizer,
-        "data_collator": AnswerCollator(data.tokenizer.pad_token_id),
     }  # fmt: skip
     trainer = AnchoredTrainer(model=data.model("gpt_neox"), anchor_weight=0.0, **common)
     trainer.train()

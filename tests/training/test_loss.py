@@ -1,4 +1,4 @@
-"""The loss sees the answer and one end-of-text token, and nothing else; batches change nothing."""
+"""The loss sees the answer and one end-of-text token, and nothing else; batches and their layout change nothing."""
 
 from typing import Any
 
@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from transformers import AutoModelForCausalLM, BloomConfig, LlamaConfig, MambaConfig, MistralConfig
 
 from evaluation.predict import ANSWER_PREFIX
 from nim_dataset.errors import UserError
+from training.config import TrainConfig
 from training.encoding import IGNORE, AnswerCollator, encode_rows
+from training.row_attention import BY_ROW, OWN, attention, rows_stay_apart
 from training.trainer import AnchoredTrainer
 
 ROWS = range(12)
@@ -20,13 +23,18 @@ def collate(data: Any) -> AnswerCollator:
     return AnswerCollator(data.tokenizer.pad_token_id)
 
 
-def narrow_loss(model: nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The loss as training computes it: logits in the label columns only, and labels that are shifted already."""
-    return model(**batch, logits_to_keep=batch["labels"].shape[1]).loss
+@pytest.fixture
+def end_to_end(data: Any) -> AnswerCollator:
+    return AnswerCollator(data.tokenizer.pad_token_id, end_to_end=True)
 
 
-def test_only_the_answer_and_one_end_token_are_labels(data: Any, collate: AnswerCollator) -> None:
-    batch = collate([data.encoded[i] for i in ROWS])
+def test_only_the_answer_and_one_end_token_are_labels(
+    data: Any, collate: AnswerCollator, end_to_end: AnswerCollator
+) -> None:
+    batch, flat = (collator([data.encoded[i] for i in ROWS]) for collator in (collate, end_to_end))
+    K = batch["logits_to_keep"]
+    assert batch["labels"].shape[1] == K
+    end = 0
     for i in ROWS:
         counted = [token for token in batch["labels"][i].tolist() if token != IGNORE]
         answer = data.tokenizer(ANSWER_PREFIX + data.rows[i]["answer"], add_special_tokens=False)["input_ids"]
@@ -35,14 +43,23 @@ def test_only_the_answer_and_one_end_token_are_labels(data: Any, collate: Answer
         real = batch["input_ids"][i][batch["attention_mask"][i].bool()].tolist()
         assert real == prompt + counted[:-1]  # the end token is predicted, and predicts nothing
         assert batch["attention_mask"][i, -1] == 1  # padding is on the left
+        start, end = end, end + flat["row_lengths"][i]
+        assert flat["input_ids"][0, start:end].tolist() == real
+        assert flat["position_ids"][0, start:end].tolist() == list(range(len(real)))
+    assert flat["input_ids"].shape == (1, end)
+    assert flat["labels"][0].tolist() == batch["labels"][batch["labels"] != IGNORE].tolist()
+    ends = np.cumsum(flat["row_lengths"])
+    answers = [int((row != IGNORE).sum()) for row in batch["labels"]]
+    expected = [place for end, n in zip(ends, answers, strict=True) for place in range(end - n, end)]
+    assert flat["logits_to_keep"].tolist() == expected
 
 
 @pytest.mark.parametrize("shape", ["gpt_neox", "gpt2", "llama"])
-def test_narrow_logits_give_the_loss_and_gradient_of_all_logits(data: Any, collate: AnswerCollator, shape: str) -> None:
+def test_both_layouts_give_the_loss_and_gradient_of_all_logits(
+    data: Any, collate: AnswerCollator, end_to_end: AnswerCollator, shape: str
+) -> None:
     model = data.model(shape, torch.float64)
     batch = collate([data.encoded[i] for i in ROWS])
-    narrow = narrow_loss(model, batch)
-    ours = torch.autograd.grad(narrow, list(model.parameters()))
     ends = {"input_ids": batch["labels"][:, -1:], "attention_mask": torch.ones(len(ROWS), 1, dtype=torch.int64)}
     ends["position_ids"] = batch["position_ids"][:, -1:] + 1
     wide = {key: torch.cat([batch[key], end], dim=1) for key, end in ends.items()}
@@ -50,35 +67,96 @@ def test_narrow_logits_give_the_loss_and_gradient_of_all_logits(data: Any, colla
         batch["labels"], (wide["input_ids"].shape[1] - batch["labels"].shape[1], 0), value=IGNORE
     )
     full = model(**wide, labels=labels).loss
-    torch.testing.assert_close(narrow, full, rtol=1e-6, atol=0)
-    for mine, theirs in zip(ours, torch.autograd.grad(full, list(model.parameters())), strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-8)
+    expected = torch.autograd.grad(full, list(model.parameters()))
+    for layout, implementation in ((batch, OWN), (end_to_end([data.encoded[i] for i in ROWS]), BY_ROW)):
+        with attention(model, implementation):
+            ours = model(**layout).loss
+            gradients = torch.autograd.grad(ours, list(model.parameters()))
+        torch.testing.assert_close(ours, full, rtol=1e-6, atol=0)
+        for mine, theirs in zip(gradients, expected, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize("shape", ["gpt_neox", "gpt2", "llama"])
+def test_end_to_end_a_row_changes_no_other_row(data: Any, end_to_end: AnswerCollator, shape: str) -> None:
+    model = data.model(shape, torch.float64).eval()
+    batch = end_to_end([data.encoded[i] for i in ROWS])
+    inputs = {key: batch[key] for key in ("input_ids", "position_ids", "row_lengths")}
+    first = batch["row_lengths"][0]
+    with attention(model, BY_ROW):
+        before = model(**inputs).logits
+        inputs["input_ids"][0, first - 1] = 9  # the last token of the first row
+        after = model(**inputs).logits
+    assert not torch.equal(before[0, first - 1], after[0, first - 1])
+    torch.testing.assert_close(before[0, first:], after[0, first:], rtol=0, atol=0)
+    torch.testing.assert_close(before[0, : first - 1], after[0, : first - 1], rtol=0, atol=0)
+
+
+def test_models_whose_rows_would_touch_are_padded(data: Any, tmp_path: Any) -> None:
+    size: Any = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    common: Any = {"vocab_size": len(data.tokenizer), "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 1}
+    windowed = MistralConfig(**size, **common, num_key_value_heads=1, sliding_window=8)
+    shapes: dict[str, tuple[Any, bool]] = {
+        "grouped keys and values": (LlamaConfig(**size, **common, num_key_value_heads=1), True),
+        "a wide window": (MistralConfig(**size, **common, num_key_value_heads=1, sliding_window=512), True),
+        "a window shorter than a row": (windowed, False),
+        "a state that runs through": (MambaConfig(hidden_size=32, num_hidden_layers=2, state_size=4, **common), False),
+        "positions that come with the mask": (BloomConfig(hidden_size=32, n_layer=2, n_head=2, **common), False),
+    }
+    for name, (config, apart) in shapes.items():
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(config)
+        with torch.no_grad():  # a freshly made model attends to everything alike
+            for parameter in model.parameters():
+                parameter.mul_(3)
+        assert rows_stay_apart(model, data.encoded.longest(2)) == apart, name
+
+    args = TrainConfig(output_dir=str(tmp_path), max_steps=2, per_device_train_batch_size=4, disable_tqdm=True)
+    trainer = AnchoredTrainer(
+        model=AutoModelForCausalLM.from_config(windowed), args=args, train_dataset=data.encoded,
+        processing_class=data.tokenizer, anchor_weight=1e-4,
+    )  # fmt: skip
+    assert not trainer.end_to_end
+    assert trainer.train().global_step == 2
+
+
+def test_a_model_that_was_trained_end_to_end_attends_as_before(data: Any, tmp_path: Any) -> None:
+    model = data.model("gpt_neox")
+    args = TrainConfig(output_dir=str(tmp_path), max_steps=1, per_device_train_batch_size=4, disable_tqdm=True)
+    trainer = AnchoredTrainer(
+        model=model, args=args, train_dataset=data.encoded, processing_class=data.tokenizer, anchor_weight=1e-4,
+    )  # fmt: skip
+    assert trainer.end_to_end
+    trainer.train()
+    assert model.config._attn_implementation == OWN
+    for file in tmp_path.rglob("config.json"):
+        assert BY_ROW not in file.read_text()
 
 
 @pytest.mark.parametrize("shape", ["gpt_neox", "gpt2", "llama"])
 def test_what_is_in_the_padding_changes_no_loss(data: Any, collate: AnswerCollator, shape: str) -> None:
     model = data.model(shape, torch.float64).eval()
     rows = sorted((data.encoded[i] for i in ROWS), key=lambda row: len(row["input_ids"]))
-    alone = [narrow_loss(model, collate([row])).item() for row in rows]
+    alone = [model(**collate([row])).loss.item() for row in rows]
     # A row of padding's length in front of everything: eleven more columns than any row needs.
     longer = {"input_ids": np.concatenate([np.full(11, 5, np.int32), rows[-1]["input_ids"]]), "answer_tokens": 1}
     batch = collate([*rows, longer])
     for i, expected in enumerate(alone):
-        row = {key: value[i : i + 1] for key, value in batch.items()}
+        row = {key: value[i : i + 1] if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
         padding = row["attention_mask"] == 0
         assert padding.any()
         for token in (7, data.tokenizer.eos_token_id):
             row["input_ids"] = torch.where(padding, token, row["input_ids"])
-            assert narrow_loss(model, row).item() == pytest.approx(expected, rel=1e-6)
+            assert model(**row).loss.item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_answer_is_predicted_from_the_prompt_and_not_from_itself(data: Any, collate: AnswerCollator) -> None:
     model = data.model("gpt_neox", torch.float64).eval()
     batch = collate([data.encoded[0]])
-    K = batch["labels"].shape[1]
-    before = model(**batch, logits_to_keep=K).logits[0, 0]
+    K = batch["logits_to_keep"]
+    before = model(**batch).logits[0, 0]
     batch["input_ids"][0, -K + 1 :] = 9
-    torch.testing.assert_close(model(**batch, logits_to_keep=K).logits[0, 0], before)
+    torch.testing.assert_close(model(**batch).logits[0, 0], before)
 
 
 def test_rows_that_do_not_fit_are_an_error_that_counts_them(data: Any) -> None:
@@ -97,15 +175,12 @@ def test_no_rows_and_no_end_token_are_errors(data: Any) -> None:
 
 
 def test_a_non_finite_loss_stops_the_run(data: Any, tmp_path: Any) -> None:
-    from training.config import TrainConfig
-
     model = data.model("gpt_neox")
     with torch.no_grad():
         model.get_input_embeddings().weight[int(data.encoded[0]["input_ids"][0])] = float("inf")
     args = TrainConfig(output_dir=str(tmp_path), max_steps=5, learning_rate=3e-4, disable_tqdm=True)
     trainer = AnchoredTrainer(
         model=model, args=args, train_dataset=data.encoded, processing_class=data.tokenizer, anchor_weight=1e-4,
-        data_collator=AnswerCollator(data.tokenizer.pad_token_id),
     )  # fmt: skip
     with pytest.raises(UserError, match=r"loss became nan at step 1 \(learning rate .*last good checkpoint is none"):
         trainer.train()

@@ -1,0 +1,85 @@
+"""Attention over rows that lie end to end, so that a batch has no padding.
+
+A batch is then one sequence of the tokens of all its rows. Everything in a transformer but attention treats tokens one
+by one, and so computes on real tokens only; attention is told the rows' lengths and runs the model's own kernel on each
+row by itself. That is for CPUs, where arithmetic takes the time: on a GPU, launching a kernel per row and layer would
+cost more than the padding does.
+
+A model can be trained so if its rows do not touch each other otherwise, which `rows_stay_apart` finds out by trying:
+recurrent layers, sliding windows and position biases that come with the mask do not pass, and are padded.
+
+Shapes: T tokens of a batch, H heads (G of keys and values), D channels of a head.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+BY_ROW = "by_row"
+OWN = "sdpa"
+"""The implementation that `BY_ROW` calls for each row, and the only one that it stands in for."""
+
+
+def attend_by_row(
+    module: nn.Module,
+    query_1HTD: Tensor,
+    key_1GTD: Tensor,
+    value_1GTD: Tensor,
+    attention_mask: None,
+    *,
+    row_lengths: Sequence[int],
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Causal attention within each of the rows whose `row_lengths` add up to T; gives (1, T, H, D)."""
+    rows = zip(*(x.split(list(row_lengths), dim=2) for x in (query_1HTD, key_1GTD, value_1GTD)), strict=True)
+    attended = [sdpa_attention_forward(module, q, k, v, None, **kwargs)[0] for q, k, v in rows]
+    return torch.cat(attended, dim=1), None
+
+
+AttentionInterface.register(BY_ROW, attend_by_row)
+
+
+@contextmanager
+def attention(model: PreTrainedModel, implementation: str) -> Iterator[None]:
+    """Inside, `model` attends by `implementation`; afterwards as before."""
+    before = str(model.config._attn_implementation)
+    model.set_attn_implementation(implementation)
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+def lay_end_to_end(rows: Sequence[Tensor]) -> dict[str, Any]:
+    """A model's inputs for `rows` of token ids: `input_ids` and `position_ids` (1, T), and `row_lengths`."""
+    return {
+        "input_ids": torch.cat(list(rows))[None],
+        "position_ids": torch.cat([torch.arange(len(row)) for row in rows])[None],
+        "row_lengths": [len(row) for row in rows],
+    }
+
+
+@torch.no_grad()
+def rows_stay_apart(model: PreTrainedModel, rows: Sequence[Tensor]) -> bool:
+    """Whether `model` gives the same logits for `rows` of token ids end to end as for each by itself.
+
+    Rows as long as any that will be trained on show an attention window that is shorter than they are.
+    """
+    if model.config._attn_implementation != OWN or not model._supports_attention_backend:
+        return False
+    training = model.training
+    model.eval()
+    try:
+        alone = torch.cat([model(input_ids=row[None], use_cache=False).logits[0] for row in rows])
+        with attention(model, BY_ROW):
+            together = model(**lay_end_to_end(rows), use_cache=False).logits[0]
+    except (TypeError, ValueError):  # it does not hand `row_lengths` on, or wants a kernel other than `OWN`
+        return False
+    finally:
+        model.train(training)
+    return bool(((together - alone).abs() <= 1e-3 * alone.abs().max()).all())
