@@ -75,7 +75,7 @@ def predict(
     label = progress if isinstance(progress, str) else "predict"
     hidden = not progress or rank != 0 or None  # None: hidden where there is no terminal
     bar = tqdm(total=len(mine) * world, desc=label, unit="row", disable=hidden, leave=False)
-    with bar, _evaluating(model), torch.inference_mode():
+    with bar, evaluating(model), torch.inference_mode():
         try:
             for rows, batch in _batches(tokenizer, prompts, mine, batch_size):
                 decoded.update(zip(rows, _decode(unwrapped, tokenizer, batch, max_new_tokens), strict=True))
@@ -151,7 +151,7 @@ def _unwrap(model: torch.nn.Module, accelerator: Accelerator | None) -> PreTrain
 
 
 @contextlib.contextmanager
-def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
     """Dropout off inside, and each module as it was afterwards, also when something fails."""
     training = [module for module in model.modules() if module.training]
     model.eval()

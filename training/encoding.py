@@ -48,15 +48,17 @@ class EncodedRows(torch.utils.data.Dataset[dict[str, Any]]):
             "answer_tokens": int(self.answer_tokens[i]),
         }
 
-    def longest(self, n: int) -> list[Tensor]:
-        """The token ids of the `n` longest rows, int64."""
-        return [torch.from_numpy(self[i]["input_ids"]).long() for i in np.argsort(-np.diff(self.starts))[:n]]
+    def longest_inputs(self) -> list[Tensor]:
+        """The inputs (int64) of the two longest rows; of a single row, twice."""
+        longest = np.resize(np.argsort(-np.diff(self.starts))[:2], 2)
+        return [torch.from_numpy(self[i]["input_ids"][:-1]).long() for i in longest]
 
 
 def encode_rows(rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, name: str) -> EncodedRows:
     """Tokenizes the `prompt` and `answer` columns of `rows`; `name` is what an error calls them.
 
-    Raises `UserError` for no rows, a tokenizer without an end-of-text token, and rows longer than `max_length` tokens.
+    Raises `UserError` for no rows, a tokenizer without an end-of-text token, prompts without a token, and rows longer
+    than `max_length` tokens.
     """
     if len(rows) == 0:
         raise UserError(f"train_data: '{name}' has no rows; give a dataset with at least one")
@@ -70,6 +72,8 @@ def encode_rows(rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: i
     for begin in range(0, len(rows), CHUNK):
         chunk = rows[begin : begin + CHUNK]
         prompts = tokenizer(chunk["prompt"], add_special_tokens=False, return_attention_mask=False)["input_ids"]
+        if not all(prompts):
+            raise UserError(f"prompt: row {begin + prompts.index([])} of '{name}' has no tokens; leave it out")
         answers = _answer_ids(tokenizer, chunk["answer"])
         for prompt, answer in zip(prompts, answers, strict=True):
             pieces += [prompt, answer]

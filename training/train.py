@@ -93,7 +93,7 @@ def main(argv: list[str]) -> int:
     say(
         f"{len(encoded):,} rows, {len(encoded.tokens) / len(encoded):.1f} tokens each; per step"
         f" {args.per_device_train_batch_size} x {args.gradient_accumulation_steps} accumulated x"
-        f" {state.num_processes} processes"
+        f" {state.num_processes} processes, {'end to end' if trainer.end_to_end else 'padded to the longest'}"
     )
     say(f"{'continuing from ' + str(checkpoint) if checkpoint else 'starting'}; writing to {run_dir}/")
 

@@ -24,7 +24,7 @@ from nim_dataset.errors import UserError
 from training.anchor import Anchor
 from training.checkpoints import STAGING, commit_checkpoint, last_complete_checkpoint
 from training.encoding import AnswerCollator, EncodedRows
-from training.row_attention import BY_ROW, OWN, attention, rows_stay_apart
+from training.row_attention import BY_ROW, attention, rows_stay_apart
 
 
 class AnchoredTrainer(Trainer):
@@ -47,24 +47,25 @@ class AnchoredTrainer(Trainer):
     def __init__(self, *, anchor_weight: float, train_dataset: EncodedRows, **kwargs: Any) -> None:
         if anchor_weight < 0:
             raise UserError(f"anchor_weight: {anchor_weight} is below 0; give 0 (no anchor) or more")
-        super().__init__(train_dataset=train_dataset, **kwargs)
-        self.end_to_end = self.args.device.type == "cpu" and rows_stay_apart(self.model, train_dataset.longest(2))
-        self.data_collator = AnswerCollator(int(self.processing_class.pad_token_id), self.end_to_end)
+        tokenizer = kwargs["processing_class"]
+        pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        collator = AnswerCollator(pad)
+        super().__init__(train_dataset=train_dataset, data_collator=collator, **kwargs)
         if anchor_weight > 0 and self.is_deepspeed_enabled:
             raise UserError(
                 "anchor_weight: DeepSpeed hides the gradients that the anchor adds to; use FSDP2"
                 " (configs/accelerate/fsdp2.yaml), or --anchor_weight 0"
             )
+        collator.end_to_end = self.end_to_end = (
+            self.args.device.type == "cpu"
+            and not self.args.torch_compile  # which would compile anew for each combination of lengths
+            and rows_stay_apart(self.model, train_dataset.longest_inputs())
+        )
         self.run_dir = Path(str(self.args.output_dir))
         self.anchor_weight = anchor_weight
         self.anchor: Anchor | None = None
         self._tokens = torch.zeros((), dtype=torch.int64, device=self.args.device)
         self._tokens_since = time.perf_counter()
-
-    def train(self, *args: Any, **kwargs: Any) -> Any:
-        """As the Trainer's; on a CPU without padding, where the model allows it."""
-        with attention(self.model, BY_ROW) if self.end_to_end else nullcontext():
-            return super().train(*args, **kwargs)
 
     # ---- The loss and the anchor ----
 
@@ -76,7 +77,8 @@ class AnchoredTrainer(Trainer):
 
     def training_step(self, model: nn.Module, inputs: dict[str, Tensor | Any], *args: Any, **kwargs: Any) -> Tensor:
         """One micro-batch. After the last one of an optimizer step, the anchor's gradient is added, once."""
-        loss = super().training_step(model, inputs, *args, **kwargs)
+        with attention(self.model, BY_ROW) if self.end_to_end else nullcontext():
+            loss = super().training_step(model, inputs, *args, **kwargs)
         if not torch.isfinite(loss):
             self._stop_on_non_finite_loss(loss)
         if self.anchor is not None and self.accelerator.sync_gradients:
@@ -143,15 +145,14 @@ class AnchoredTrainer(Trainer):
 
     def _exact_match(self, rows: Dataset) -> float:
         answers: Sequence[str] = rows["answer"]
-        with attention(self.model, OWN) if self.end_to_end else nullcontext():
-            predictions = predict(
-                self.model,
-                self.processing_class,
-                rows["prompt"],
-                max_new_tokens=answer_budget(self.processing_class, answers),
-                batch_size=self.args.per_device_eval_batch_size,
-                accelerator=self.accelerator,
-            )
+        predictions = predict(
+            self.model,
+            self.processing_class,
+            rows["prompt"],
+            max_new_tokens=answer_budget(self.processing_class, answers),
+            batch_size=self.args.per_device_eval_batch_size,
+            accelerator=self.accelerator,
+        )
         return sum(text_matches(p, a) for p, a in zip(predictions, answers, strict=True)) / len(answers)
 
     # ---- Checkpoints ----
