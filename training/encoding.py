@@ -51,7 +51,7 @@ class EncodedRows(torch.utils.data.Dataset[dict[str, Any]]):
     def longest_inputs(self) -> list[Tensor]:
         """The inputs (int64) of the two longest rows; of a single row, twice."""
         longest = np.resize(np.argsort(-np.diff(self.starts))[:2], 2)
-        return [torch.from_numpy(self[i]["input_ids"][:-1]).long() for i in longest]
+        return [torch.from_numpy(self[int(i)]["input_ids"][:-1]).long() for i in longest]
 
 
 def encode_rows(rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, name: str) -> EncodedRows:

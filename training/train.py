@@ -21,8 +21,8 @@ from training.anchor import describe
 from training.base_model import load_base
 from training.checkpoints import copy_model, is_finished
 from training.config import parse_config
+from training.cpu import prepare_cpu
 from training.encoding import encode_rows
-from training.memory import keep_freed_memory
 from training.rows import load_eval, load_train
 from training.trainer import AnchoredTrainer
 
@@ -43,7 +43,7 @@ def main(argv: list[str]) -> int:
     cores //= int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     torch.set_num_threads(args.threads or max(cores, 1))
     if args.use_cpu:
-        keep_freed_memory()
+        prepare_cpu()
     say = print if state.is_main_process else lambda *_: None
 
     push = args.push_to_hub

@@ -69,6 +69,22 @@ def lines(folder: Path) -> int:
     return len(file.read_text().splitlines()) if file.exists() else 0
 
 
+def test_killed_before_the_first_checkpoint_and_started_again(
+    tmp_path: Path, launch: Any, start: Callable[..., subprocess.Popen[str]], reference: Any
+) -> None:
+    folder = tmp_path / "run"
+    process = start(folder, *FLAGS, *PER_STEP)
+    wait_until((folder / "environment.json").exists, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not list(folder.glob("checkpoint-*"))
+
+    run = launch(folder, *FLAGS, *PER_STEP)
+    assert run.status == 0, run.stderr
+    assert "starting; writing to" in run.stdout
+    assert_same_bits(run, reference)
+
+
 def test_killed_while_saving_and_continued(
     tmp_path: Path, launch: Any, start: Callable[..., subprocess.Popen[str]], reference: Any
 ) -> None:
