@@ -1,5 +1,6 @@
 """What happens around the steps: metrics.jsonl, progress, when to save, and what to do on SIGTERM."""
 
+import ctypes
 import json
 import os
 import signal
@@ -11,6 +12,8 @@ import torch
 import torch.distributed as dist
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+PR_SET_PDEATHSIG = 1  # of Linux's prctl.h: the signal to have when the parent ends
 
 
 class MetricsFile(TrainerCallback):
@@ -136,7 +139,8 @@ class SaveAndMeasure(TrainerCallback):
 class StopOnSigterm(TrainerCallback):
     """On SIGTERM, as cluster schedulers send it, the step under way is finished, a checkpoint saved, the run ended.
 
-    With several processes all of them stop after the same step, as soon as one has had the signal.
+    With several processes all of them stop after the same step, as soon as one has had the signal. A single process
+    has it too when `accelerate launch` does, which ends without handing it on: on Linux the kernel then sends it.
     """
 
     def __init__(self) -> None:
@@ -144,6 +148,8 @@ class StopOnSigterm(TrainerCallback):
         """Whether all processes know, and stop."""
         self._signalled = False
         self.previous = signal.signal(signal.SIGTERM, self._receive)
+        if sys.platform == "linux" and "ACCELERATE_MIXED_PRECISION" in os.environ:  # started by accelerate launch
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
     def _receive(self, signum: int, frame: Any) -> None:
         self._signalled = True

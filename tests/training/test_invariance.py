@@ -143,13 +143,14 @@ def test_sigterm_saves_a_checkpoint_and_the_run_goes_on_from_it(
     assert_same_bits(run, reference)
 
 
-def test_sigterm_stops_all_processes_after_the_same_step(
-    tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
+@pytest.mark.parametrize("launcher", ["cpu", "cpu_2"])
+def test_sigterm_to_the_launcher_stops_all_processes_after_the_same_step(
+    tmp_path: Path, start: Callable[..., subprocess.Popen[str]], launcher: str
 ) -> None:
     folder = tmp_path / "run"
-    process = start(folder, "--max_steps", "100000", launcher="cpu_2")
+    process = start(folder, "--max_steps", "100000", launcher=launcher)
     wait_until(lambda: lines(folder) > 2, process)
-    process.send_signal(signal.SIGTERM)  # the launcher of several processes hands it on to them
+    process.send_signal(signal.SIGTERM)
     stdout, stderr = process.communicate(timeout=120)
     assert "SIGTERM: saved" in stdout, stderr
     (checkpoint,) = folder.glob("checkpoint-*")
