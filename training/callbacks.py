@@ -126,6 +126,11 @@ class SaveAndMeasure(TrainerCallback):
     def __init__(self, save_at: list[int], measure: bool) -> None:
         self.save_at, self.measure = set(save_at), measure
 
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        state.compute_steps(args, state.max_steps)  # a resume would keep the checkpoint's logging_steps and save_steps
+
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         control.should_save |= state.global_step in self.save_at
         control.should_evaluate |= control.should_save and self.measure

@@ -76,7 +76,12 @@ def find_resume(config: Config, run_dir: Path) -> tuple[Path | None, list[str]]:
     return last_complete_checkpoint(run_dir, notes), notes
 
 
-def check_same_run(config: Config, base: BaseModel, run_dir: Path, checkpoint: Path) -> None:
+def rows_per_step(config: Config, processes: int) -> int:
+    """The rows between two updates of the weights, over all processes."""
+    return config.train.per_device_train_batch_size * config.train.gradient_accumulation_steps * processes
+
+
+def check_same_run(config: Config, base: BaseModel, run_dir: Path, checkpoint: Path, processes: int) -> None:
     """Raises `UserError` unless `checkpoint` is of this model's shape, and its run had this base and these settings."""
     remedy = "give the run's own settings, or choose another --output_dir"
     ours, theirs = base.model.config.to_dict(), json.loads((checkpoint / "config.json").read_text())
@@ -93,7 +98,14 @@ def check_same_run(config: Config, base: BaseModel, run_dir: Path, checkpoint: P
                 raise UserError(f"{key}: the run in '{run_dir}' has {before[key]}, not {now[key]}; {remedy}")
     record = checkpoint.parent / "environment.json"  # of the run that the checkpoint is from, maybe not of this folder
     if record.exists():
-        recorded = json.loads(record.read_text())["base_model"]
+        environment = json.loads(record.read_text())
+        rows_before, rows_now = environment.get("rows_per_step"), rows_per_step(config, processes)
+        if rows_before is not None and rows_before != rows_now:
+            raise UserError(
+                f"per_device_train_batch_size: the run in '{checkpoint.parent}' takes {rows_before} rows a step (batch"
+                f" size x gradient_accumulation_steps x processes), not {rows_now}; {remedy}"
+            )
+        recorded = environment["base_model"]
         if recorded["fingerprint"] != base.fingerprint():
             raise UserError(
                 f"model: the run in '{checkpoint.parent}' started from {recorded['name']}"
@@ -122,6 +134,7 @@ def write_record(config: Config, base: BaseModel, run_dir: Path, processes: int)
         "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu",
         "processes": processes,
+        "rows_per_step": rows_per_step(config, processes),
         "threads": torch.get_num_threads(),
     }
     _write(run_dir / "config.yaml", config.to_yaml())

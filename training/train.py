@@ -61,13 +61,19 @@ def main(argv: list[str]) -> int:
     base = load_base(config.model, args.seed, texts, [*sample["player_one"], *sample["player_two"]])
     encoded = encode_rows(train_rows, base.tokenizer, config.data.max_length, ", ".join(config.data.train_data))
 
+    positions, longest = getattr(base.model.config, "max_position_embeddings", None), len(encoded.longest_inputs()[0])
+    if positions is not None and longest > positions:
+        raise UserError(
+            f"model: '{base.name}' holds {positions} tokens, the longest row has {longest}; take another model"
+        )
+
     checkpoint, notes = run_folder.find_resume(config, run_dir)
     for note in notes:
         say(f"skipped {note}")
     run_folder.check_space(run_dir, base.model)
     if state.is_main_process:
         if checkpoint is not None:
-            run_folder.check_same_run(config, base, run_dir, checkpoint)
+            run_folder.check_same_run(config, base, run_dir, checkpoint, state.num_processes)
         run_folder.write_record(config, base, run_dir, state.num_processes)
 
     args.push_to_hub = False  # afterwards, by training.push; the Trainer's own would push staging folders
@@ -106,6 +112,8 @@ def main(argv: list[str]) -> int:
             run_folder.remove_final_model(run_dir)
         try:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        except ImportError as error:  # such as an --optim that is not installed
+            raise UserError(" ".join(str(error).split())) from None
         finally:
             progress.close()
         if not sigterm.received:

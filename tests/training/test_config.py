@@ -1,11 +1,13 @@
 """The options of a run: files and flags, what is printed, and one clear line for each mistake."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from transformers import AutoModelForCausalLM
 
 import nim_dataset
 from nim_dataset.errors import UserError
@@ -118,6 +120,7 @@ def test_mistakes_in_the_file_are_one_line_too(tmp_path: Path) -> None:
         (["--train_data", "quickstart,n_train=64", "--max_length", "20"], "max_length: 64 of the 64 rows"),
         (["--model", "tiney"], r"model: 'tiney' is neither a folder, nor built in \(tiny\), did you mean 'tiny'"),
         (["--model", "./nowhere"], "model: './nowhere' is neither a folder"),
+        (["--optim", "adamw_bnb_8bit"], "bitsandbytes"),
         (["--output_dir", "/dev/null/run"], "output_dir: cannot write to '/dev/null/run'"),
         (["--resume_from_checkpoint", "nowhere"], "resume_from_checkpoint: 'nowhere' is not a training checkpoint"),
     ],
@@ -142,6 +145,7 @@ def test_a_run_is_not_mixed_with_another_one(tmp_path: Path) -> None:
         (["--seed", "3"], "seed: the run in .* has 0, not 3"),
         (["--weight_decay", "0.5"], "weight_decay: the run in .* has 0.0, not 0.5"),
         (["--num_train_epochs", "7"], "num_train_epochs: the run in .* has 130, not 7.0"),
+        (["--per_device_train_batch_size", "8"], r"per_device_train_batch_size: .* takes 4 rows a step .*, not 8"),
     ):
         with pytest.raises(UserError, match=message):
             main(["--config", path, "--resume_from_checkpoint", "auto", *flags])
@@ -156,7 +160,7 @@ def test_a_run_is_not_mixed_with_another_one(tmp_path: Path) -> None:
 
     base = load_base(config.model, 0, ["another text"] * 64, [])
     with pytest.raises(UserError, match=r"checkpoint-1 has vocab_size=\d+, the model 'tiny' has"):
-        check_same_run(config, base, open_folder(config), find_resume(config, tmp_path / "run")[0] or tmp_path)
+        check_same_run(config, base, open_folder(config), find_resume(config, tmp_path / "run")[0] or tmp_path, 1)
 
     # Complete: nothing is trained, and the run's model is that of its last checkpoint.
     (tmp_path / "run" / "model.safetensors").unlink()
@@ -168,6 +172,29 @@ def test_a_run_is_not_mixed_with_another_one(tmp_path: Path) -> None:
     os.truncate(weights, weights.stat().st_size - 1)
     with pytest.raises(UserError, match=r"checkpoint-1' is not complete: model\.safetensors is cut short"):
         main(["--config", path, "--resume_from_checkpoint", checkpoint])
+
+
+def test_a_model_with_too_few_positions_is_one_line(tmp_path: Path, data: Any) -> None:
+    short = data.model("gpt2").config
+    short.n_positions = 16
+    AutoModelForCausalLM.from_config(short).save_pretrained(tmp_path / "short")
+    data.tokenizer.save_pretrained(tmp_path / "short")
+    flags = ["--model", str(tmp_path / "short"), "--train_data", "quickstart,n_train=64", "--eval_rows", "0"]
+    with pytest.raises(UserError, match=r"model: .*short' holds 16 tokens, the longest row has \d+"):
+        main([*flags, "--output_dir", str(tmp_path / "run")])
+
+
+def test_a_continued_run_logs_and_saves_as_it_is_told_now(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, model="tiny", train_data=["quickstart,n_train=64"], per_device_train_batch_size=4, warmup_steps=0,
+        eval_rows=0, disable_tqdm=True, output_dir=str(tmp_path / "run"),
+    )  # fmt: skip
+    assert main(["--config", path, "--max_steps", "4", "--logging_steps", "4", "--save_steps", "4"]) == 0
+    more = ["--max_steps", "8", "--logging_steps", "1", "--save_steps", "2", "--resume_from_checkpoint", "auto"]
+    assert main(["--config", path, *more]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [4, 5, 6, 7, 8]
+    assert {folder.name for folder in (tmp_path / "run").glob("checkpoint-*")} == {f"checkpoint-{n}" for n in (4, 6, 8)}
 
 
 def test_the_record_of_a_run_that_is_pushed_can_be_read_back(tmp_path: Path) -> None:
