@@ -152,9 +152,20 @@ class StopOnSigterm(TrainerCallback):
         self.received = False
         """Whether all processes know, and stop."""
         self._signalled = False
-        self.previous = signal.signal(signal.SIGTERM, self._receive)
+        self._previous: Any = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._previous = signal.signal(signal.SIGTERM, self._receive)
         if sys.platform == "linux" and "ACCELERATE_MIXED_PRECISION" in os.environ:  # started by accelerate launch
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    def close(self) -> None:
+        """Gives SIGTERM back its meaning, however training ended: a child process would inherit ours."""
+        if self._previous is not None:
+            signal.signal(signal.SIGTERM, self._previous)
+            self._previous = None
 
     def _receive(self, signum: int, frame: Any) -> None:
         self._signalled = True
@@ -168,8 +179,3 @@ class StopOnSigterm(TrainerCallback):
         if self.received:
             control.should_save = control.should_training_stop = True
             control.should_evaluate = False
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        signal.signal(signal.SIGTERM, self.previous)

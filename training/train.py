@@ -116,6 +116,7 @@ def main(argv: list[str]) -> int:
             raise UserError(" ".join(str(error).split())) from None
         finally:
             progress.close()
+            sigterm.close()
         if not sigterm.received:
             trainer.save_model()
     if sigterm.received:
@@ -136,4 +137,6 @@ def main(argv: list[str]) -> int:
 
 if __name__ == "__main__":
     with exit_on_user_error():
-        sys.exit(main(sys.argv[1:]))
+        status = main(sys.argv[1:])
+        PartialState().destroy_process_group()  # gloo's threads would now and then abort a process that only exits
+        sys.exit(status)

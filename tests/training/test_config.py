@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +128,11 @@ def test_mistakes_in_the_file_are_one_line_too(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_mistakes_found_before_training(tmp_path: Path, flags: list[str], message: str) -> None:
     base = ["--config", write(tmp_path, model="tiny", train_data=["quickstart,n_train=64"], max_steps=1)]
+    before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(UserError, match=message) as caught:
         main([*base, "--output_dir", str(tmp_path / "run"), *flags])
     assert "\n" not in str(caught.value)
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_run_is_not_mixed_with_another_one(tmp_path: Path) -> None:
