@@ -10,6 +10,7 @@ import os
 import shutil
 import struct
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 STAGING = ".saving"
@@ -32,7 +33,8 @@ def commit_checkpoint(run_dir: Path, step: int) -> None:
     if target.exists():
         shutil.rmtree(target)
     os.replace(run_dir / STAGING / target.name, target)
-    shutil.rmtree(run_dir / STAGING)
+    with suppress(OSError):  # whatever else lies there is no reason to end a run whose checkpoint is complete
+        (run_dir / STAGING).rmdir()
 
 
 def is_finished(checkpoint: Path, max_steps: int) -> bool:

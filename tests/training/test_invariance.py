@@ -85,17 +85,21 @@ def test_killed_before_the_first_checkpoint_and_started_again(
     assert_same_bits(run, reference)
 
 
+def hold_save(folder: Path, step: int, process: subprocess.Popen[str]) -> Path:
+    """Puts a pipe where the optimizer's state of `step` is to go: the run stops there, since nobody reads."""
+    wait_until((folder / "environment.json").exists, process)  # what an earlier run left is cleared away by now
+    half_written = folder / ".saving" / f"checkpoint-{step}"
+    half_written.mkdir(parents=True)
+    os.mkfifo(half_written / "optimizer.pt")
+    return half_written
+
+
 def test_killed_while_saving_and_continued(
     tmp_path: Path, launch: Any, start: Callable[..., subprocess.Popen[str]], reference: Any
 ) -> None:
     folder = tmp_path / "run"
     process = start(folder, *FLAGS, *PER_STEP)
-    wait_until(lambda: lines(folder) > 0, process)
-    # A pipe where the optimizer's state is to go: the save stops there for as long as nobody reads.
-    half_written = folder / ".saving" / "checkpoint-16"
-    wait_until((folder / "checkpoint-8").exists, process)
-    half_written.mkdir(parents=True, exist_ok=True)
-    os.mkfifo(half_written / "optimizer.pt")
+    half_written = hold_save(folder, 16, process)
     wait_until((half_written / "model.safetensors").exists, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -114,6 +118,7 @@ def test_killed_between_saves_with_the_last_checkpoint_damaged(
 ) -> None:
     folder = tmp_path / "run"
     process = start(folder, *FLAGS, *PER_STEP)
+    hold_save(folder, STEPS, process)  # so that a late kill finds the run unfinished
     wait_until((folder / "checkpoint-16").exists, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -131,7 +136,7 @@ def test_sigterm_saves_a_checkpoint_and_the_run_goes_on_from_it(
 ) -> None:
     folder = tmp_path / "run"
     process = start(folder, *FLAGS, *PER_STEP)
-    wait_until(lambda: lines(folder) > 2, process)
+    wait_until(lambda: lines(folder) > 0, process)
     process.send_signal(signal.SIGTERM)
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 143, stderr
