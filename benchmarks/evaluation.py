@@ -7,7 +7,8 @@ One pythia-70m-shaped model with random weights and the same rows of `cheating:e
 - plain: one prompt at a time, `generate(do_sample=False, max_new_tokens=30)`, as evaluation scripts do;
 - predict: this repository's way;
 - bound: one forward pass over the prompts alone, in the same batches, logits at the last position only. No way that
-  reads every prompt once can be faster.
+  reads every prompt once can be faster;
+- in a sweep: predict in a process of its own that has the settings of a sweep's (`evaluation/cpu.py`).
 
 A fresh model never stops by itself. The second model ends its answers properly: its output layer is solved for, so
 that the same random body says "take N coins" and the end-of-text token; both do the same work per token.
@@ -28,12 +29,14 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
+from evaluation.cpu import prepare_cpu
 from evaluation.predict import ANSWER_PREFIX, answer_budget, predict
 from nim_dataset import load_source
 
 END = "<|endoftext|>"
 PLAIN_NEW_TOKENS = 30
 REPEATS = 3
+KINDS = (ENDLESS, ENDING) = ("never stops by itself", "ends its answer")
 T = TypeVar("T")
 
 
@@ -98,6 +101,12 @@ def bound(model: GPTNeoXForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts
         logits[:, -1].argmax(-1).tolist()  # brings the answer home, as a predictor must
 
 
+def rate_in_a_sweep(kind: str) -> float:
+    """Rows per second of a fresh process with a sweep's settings, and otherwise the same options."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--in-a-sweep", kind]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
 def timed(job: Callable[[], T]) -> tuple[float, T]:
     started = time.perf_counter()
     result = job()
@@ -130,43 +139,55 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--in-a-sweep", choices=KINDS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.memory_of:
         return answer_many(args.memory_of)
 
+    if args.in_a_sweep and args.device == "cpu":
+        prepare_cpu()
     rows = load_source("cheating:eval", limit=args.rows)
     prompts, answers = rows["prompt"][:], rows["answer"][:]
     tokenizer = build_tokenizer(prompts)
     model = build_model(tokenizer.eos_token_id).to(args.device)
     budget = answer_budget(tokenizer, answers)
+
+    def ours() -> list[str]:
+        return predict(model, tokenizer, prompts, max_new_tokens=budget, batch_size=args.batch_size)
+
+    if args.in_a_sweep:
+        if args.in_a_sweep == ENDING:
+            teach_to_stop(model, tokenizer, prompts[:64], answers[:64])
+        print(len(prompts) / min(timed(ours)[0] for _ in range(REPEATS)))
+        return
+
     few = prompts[:: max(1, len(prompts) // args.plain_rows)][: args.plain_rows]
     length = sum(len(ids) for ids in tokenizer(prompts)["input_ids"]) / len(prompts)
     print(
         f"{args.device}, {torch.get_num_threads()} threads; {len(prompts)} prompts of {length:.0f} tokens, "
         f"budget {budget} tokens, batches of {args.batch_size}; best of {REPEATS}\n"
     )
-    print(f"{'model':<24}{'plain':>12}{'predict':>12}{'bound':>12}{'faster':>10}{'of bound':>10}   rows per second")
-    for kind in ("never stops by itself", "ends its answer"):
-        if kind == "ends its answer":
+    heads = "".join(f"{head:>12}" for head in ("plain", "predict", "bound", "in a sweep", "faster", "of bound"))
+    print(f"{'model':<24}{heads}   rows per second")
+    for kind in KINDS:
+        if kind == ENDING:
             teach_to_stop(model, tokenizer, prompts[:64], answers[:64])
         plain(model, tokenizer, few[:2])  # warm up
         best = dict.fromkeys(("plain", "predict", "bound"), float("inf"))
         for _ in range(REPEATS):
             took, expected = timed(lambda: plain(model, tokenizer, few))
             best["plain"] = min(best["plain"], took / len(few))
-            took, said = timed(
-                lambda: predict(model, tokenizer, prompts, max_new_tokens=budget, batch_size=args.batch_size)
-            )
+            took, said = timed(ours)
             best["predict"] = min(best["predict"], took / len(prompts))
             took, _ = timed(lambda: bound(model, tokenizer, prompts, args.batch_size))
             best["bound"] = min(best["bound"], took / len(prompts))
-        if kind == "ends its answer":
+        if kind == ENDING:
             answer_to = dict(zip(prompts, said, strict=True))
             assert [answer_to[prompt] for prompt in few] == expected, "the two ways differ"
             assert all(answer.startswith("take ") for answer in said), "the model does not answer properly"
-        rates = "".join(f"{1 / value:>12.1f}" for value in best.values())
+        rates = "".join(f"{rate:>12.1f}" for rate in (*(1 / value for value in best.values()), rate_in_a_sweep(kind)))
         faster, of_bound = best["plain"] / best["predict"], best["predict"] / best["bound"]
-        print(f"{kind:<24}{rates}{faster:>9.1f}x{of_bound:>9.2f}x")
+        print(f"{kind:<24}{rates}{faster:>11.1f}x{of_bound:>11.2f}x")
 
     print("\nrows answered by a small model    peak memory of the process")
     for count in (2_000, 20_000):

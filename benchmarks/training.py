@@ -92,8 +92,8 @@ class Clock(TrainerCallback):
 
 
 def this_trainer(rows: Dataset, tokenizer: Any, options: argparse.Namespace, folder: str) -> float:
+    from evaluation.cpu import keep_freed_memory, prepare_cpu
     from training.config import TrainConfig
-    from training.cpu import keep_freed_memory, prepare_cpu
     from training.encoding import encode_rows
     from training.trainer import AnchoredTrainer
 
@@ -176,7 +176,7 @@ def bound(rows: Dataset, tokenizer: Any, options: argparse.Namespace, folder: st
 
 def onednn_bound(*args: Any) -> float:
     """The same at the rate of oneDNN's products, which (a) takes where MKL is the slower of the two."""
-    from training.cpu import multiply_by_onednn
+    from evaluation.cpu import multiply_by_onednn
 
     multiply_by_onednn()
     return bound(*args)

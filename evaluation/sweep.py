@@ -27,6 +27,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from evaluation.checkpoints import BrokenCheckpointError, Checkpoint, find_checkpoints, load_checkpoint
+from evaluation.cpu import prepare_cpu, share_cores
 from evaluation.predict import answer_budget, predict
 from evaluation.results import (
     accuracy_table,
@@ -255,5 +256,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    share_cores()
+    if not torch.accelerator.is_available():
+        prepare_cpu()
     with exit_on_user_error():
         sys.exit(main())

@@ -6,22 +6,20 @@ Writes to runs/<name of the config file>/: config.yaml, environment.json, metric
 the trained model. `--help` explains every option; `--print_config` shows what would run.
 """
 
-import os
 import sys
 
 import datasets
-import torch
 from accelerate import PartialState
 from transformers import PrinterCallback, ProgressCallback
 from transformers.utils import logging as transformers_logging
 
+from evaluation.cpu import prepare_cpu, share_cores
 from nim_dataset.errors import UserError, exit_on_user_error
 from training import callbacks, run_folder
 from training.anchor import describe
 from training.base_model import load_base
 from training.checkpoints import copy_model, is_finished
 from training.config import parse_config
-from training.cpu import prepare_cpu
 from training.encoding import encode_rows
 from training.rows import load_eval, load_train
 from training.trainer import AnchoredTrainer
@@ -39,9 +37,7 @@ def main(argv: list[str]) -> int:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     datasets.disable_progress_bars()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    cores //= int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    torch.set_num_threads(args.threads or max(cores, 1))
+    share_cores(args.threads)
     if args.use_cpu:
         prepare_cpu()
     say = print if state.is_main_process else lambda *_: None
@@ -104,7 +100,7 @@ def main(argv: list[str]) -> int:
     say(f"{'continuing from ' + str(checkpoint) if checkpoint else 'starting'}; writing to {run_dir}/")
 
     if checkpoint is not None and is_finished(checkpoint, args.max_steps):
-        say(f"this run is complete already; remove {run_dir}/ to start it over")
+        say("this run is complete already; --overwrite_output_dir starts it over")
         if state.is_main_process:
             copy_model(checkpoint, run_dir)  # it may have been killed before it did so
     else:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 COMPARE = """
 import torch
-from training.cpu import multiply_by_onednn
+from evaluation.cpu import multiply_by_onednn
 
 torch.manual_seed(0)
 wide, tall, square = torch.randn(130, 1100), torch.randn(1100, 140), torch.randn(1100, 1100)

@@ -1,6 +1,10 @@
-"""Making the most of a CPU: memory that is kept between steps, and the faster of torch's two matrix products."""
+"""Making the most of a CPU: all of its cores, memory that is kept, and the faster of torch's two matrix products.
+
+These are settings of a whole process, so commands make them, not functions that a user's process may call.
+"""
 
 import ctypes
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -16,18 +20,24 @@ SMALL = 1 << 20
 _override: list[torch.library.Library] = []  # an override lasts as long as its Library
 
 
+def share_cores(threads: int = 0) -> None:
+    """Gives this process `threads` threads; 0: its share of the cores, of which `accelerate launch` gives it one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(threads or max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1))
+
+
 def prepare_cpu() -> None:
-    """Speeds up this process's training on a CPU; to be called once, before the model is made."""
+    """Speeds up what this process computes on a CPU; to be called before the model is made."""
     keep_freed_memory()
     if mkl_is_slow_here() and not _override:
         multiply_by_onednn()
 
 
 def keep_freed_memory() -> None:
-    """Makes malloc keep what tensors free, for the next step's tensors; does nothing where malloc is not glibc's.
+    """Makes malloc keep what tensors free, for the next tensors; does nothing where malloc is not glibc's.
 
     By itself glibc gives blocks above 32 MB back to the kernel at once, and gets them again at the next step with all
-    pages to be zeroed: for a pythia-70m on two cores that was a tenth of the time.
+    pages to be zeroed: for training a pythia-70m on two cores that was a tenth of the time.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
