@@ -10,6 +10,7 @@ no weight decay, anchor weight 1e-4), so an experiment's YAML says only what it 
 import dataclasses
 import enum
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +18,10 @@ from typing import Any
 
 import torch
 import yaml
-from transformers import HfArgumentParser, TrainingArguments
+from transformers import HfArgumentParser, SchedulerType, TrainingArguments
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
-from nim_dataset.errors import UserError, suggest
+from nim_dataset.errors import UserError, suggest, unknown
 
 
 def option(default: Any, help: str) -> Any:
@@ -100,7 +102,7 @@ class TrainConfig(TrainingArguments):
     per_device_eval_batch_size: int = option(128, "Rows that a process decodes at once for exact match.")
     num_train_epochs: float = option(130, "Passes over the training rows; max_steps overrides it.")
     learning_rate: float = option(3e-5, "The highest learning rate, after the warm-up.")
-    lr_scheduler_type: str = option("cosine", "How the learning rate goes down; see transformers.SchedulerType.")
+    lr_scheduler_type: SchedulerType | str = option("cosine", "How the learning rate goes down.")
     warmup_steps: float = option(0.1, "Steps of linear warm-up; below 1, a share of all steps.")
     logging_steps: float = option(50, "Steps between two lines of metrics.jsonl.")
     save_steps: float = option(5000, "Steps between checkpoints; exact match is measured at each of them.")
@@ -134,7 +136,7 @@ class Config:
         shown = {f.name for cls in (ModelConfig, DataConfig) for f in dataclasses.fields(cls)}
         shown |= set(TrainConfig.__annotations__) | set(self.given)
         shown |= {"weight_decay", "max_grad_norm"}  # a continued run must have the same
-        shown -= {"logging_nan_inf_filter", "remove_unused_columns"}
+        shown -= {"logging_nan_inf_filter", "remove_unused_columns", "overwrite_output_dir"}  # no part of the run
         values: dict[str, Any] = {}
         for part in (self.model, self.data, self.train):
             for f in dataclasses.fields(part):
@@ -148,6 +150,9 @@ class _Parser(HfArgumentParser):
     """Reports a mistake as a `UserError` instead of printing two screens of usage."""
 
     def error(self, message: str) -> Any:
+        if choice := re.match(r"argument --(\w+).*: invalid choice: '(.*)' \(choose from (.*)\)", message):
+            name, value, choices = choice.groups()
+            raise UserError(f"{name}: " + unknown("choice", value, re.findall(r"[^ ,']+", choices)))
         raise UserError(message.removeprefix("argument "))
 
 
@@ -161,19 +166,21 @@ def parse_config(argv: Sequence[str]) -> Config:
     from_file = _read_yaml(path, known) if path else {}
     flags = [*_as_flags(from_file), *argv]
     try:
-        *parts, rest, unknown = parser.parse_args_into_dataclasses(
+        *parts, rest, strange = parser.parse_args_into_dataclasses(
             flags, return_remaining_strings=True, look_for_args_file=False
         )
     except UserError:
         raise
     except ValueError as error:  # from TrainingArguments: an impossible combination
         raise UserError(" ".join(str(error).split())) from None
-    if unknown:
-        raise UserError(f"unknown option '{unknown[0]}'{suggest(unknown[0].lstrip('-'), known)}; see --help")
-    given = [*from_file, *(flag.lstrip("-").partition("=")[0].replace("-", "_") for flag in argv if flag[:2] == "--")]
+    if strange:
+        raise UserError(f"unknown option '{strange[0]}'{suggest(strange[0].lstrip('-'), known)}; see --help")
+    flagged = [flag.lstrip("-").partition("=")[0].replace("-", "_") for flag in argv if flag[:2] == "--"]
     model, data, train = parts
-    config = Config(model, data, train, given=given, print_only=rest.print_config)
-    if "output_dir" not in given:
+    if train.overwrite_output_dir and "overwrite_output_dir" in flagged and "resume_from_checkpoint" not in flagged:
+        train.resume_from_checkpoint = None  # a flag overrides the file
+    config = Config(model, data, train, given=[*from_file, *flagged], print_only=rest.print_config)
+    if "output_dir" not in config.given:
         config.train.output_dir = f"runs/{Path(path).stem if path else 'run'}"
     _validate(config)
     return config
@@ -228,15 +235,26 @@ def _validate(config: Config) -> None:
         "anchor_weight": (train.anchor_weight, 0),
         "threads": (train.threads, 0),
         "learning_rate": (train.learning_rate, 0),
+        "weight_decay": (train.weight_decay, 0),
+        "max_grad_norm": (train.max_grad_norm, 0),
+        "warmup_steps": (train.warmup_steps, 0),
+        "save_total_limit": (1 if train.save_total_limit is None else train.save_total_limit, 1),
+        "dataloader_num_workers": (train.dataloader_num_workers, 0),
         "save_at": (min(train.save_at, default=1), 1),
         "seed": (train.seed, 0),
     }
     for name, (value, least) in at_least.items():
         if not value >= least:
             raise UserError(f"{name}: {value} is too small; it must be at least {least}")
+    for name, value in {"logging_steps": train.logging_steps, "save_steps": train.save_steps}.items():
+        if not value > 0:
+            raise UserError(f"{name}: {value} is too small; give a number of steps, or a share of all steps below 1")
     for name, value in {"adam_beta1": train.adam_beta1, "adam_beta2": train.adam_beta2}.items():
         if not 0 <= value < 1:
             raise UserError(f"{name}: {value} is out of range; it must be at least 0 and below 1")
+    for name in train.report_to or []:
+        if name not in INTEGRATION_TO_CALLBACK:
+            raise UserError(f"report_to: {unknown('tool', name, INTEGRATION_TO_CALLBACK)}")
     if train.label_smoothing_factor:
         raise UserError("label_smoothing_factor: not supported, since the loss is that of the right answer alone")
     if train.load_best_model_at_end:

@@ -33,6 +33,12 @@ def test_a_flag_overrides_the_file_and_the_file_the_default(tmp_path: Path) -> N
     assert config.train.output_dir == "runs/mine"
 
 
+def test_starting_over_by_flag_overrides_continuing_by_file(tmp_path: Path) -> None:
+    path = write(tmp_path, train_data=["357"], resume_from_checkpoint="auto")
+    assert parse_config(["--config", path, "--overwrite_output_dir"]).train.resume_from_checkpoint is None
+    assert parse_config(["--config", path, "--overwrite_output_dir=false"]).train.resume_from_checkpoint == "auto"
+
+
 def test_the_defaults_are_those_of_the_big_experiments() -> None:
     config = parse_config(["--config", str(CONFIGS / "pairs20000.yaml")])
     train = config.train
@@ -93,7 +99,16 @@ MISTAKES = {
     "push to nowhere": (["--train_data", "357", "--push_to_hub"], "hub_model_id: push_to_hub needs"),
     "push of checkpoints alone": (["--train_data", "357", "--push_checkpoints"], "push_checkpoints: .*push_to_hub"),
     "token": (["--train_data", "357", "--hub_token", "hf_x"], "hub_token: a token does not belong"),
-    "unknown schedule": (["--train_data", "357", "--lr_scheduler_type", "cosin"], "cosin is not a valid SchedulerType"),
+    "unknown schedule": (
+        ["--train_data", "357", "--lr_scheduler_type", "cosin"],
+        "lr_scheduler_type: unknown choice 'cosin', did you mean 'cosine'",
+    ),
+    "unknown tool": (["--train_data", "357", "--report_to", "tensorbord"], "report_to: .*did you mean 'tensorboard'"),
+    "no workers": (["--train_data", "357", "--dataloader_num_workers", "-2"], "dataloader_num_workers: -2"),
+    "saves of 0": (["--train_data", "357", "--save_steps", "0"], r"save_steps: 0.* is too small"),
+    "logs of 0": (["--train_data", "357", "--logging_steps", "0"], r"logging_steps"),
+    "limit of 0": (["--train_data", "357", "--save_total_limit", "0"], "save_total_limit: 0 is too small"),
+    "negative decay": (["--train_data", "357", "--weight_decay", "-1"], "weight_decay: -1.0 is too small"),
 }
 
 
