@@ -29,7 +29,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
-from evaluation.cpu import prepare_cpu
+from evaluation.cpu import set_up_process
 from evaluation.predict import ANSWER_PREFIX, answer_budget, predict
 from nim_dataset import load_source
 
@@ -104,7 +104,7 @@ def bound(model: GPTNeoXForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts
 def rate_in_a_sweep(kind: str) -> float:
     """Rows per second of a fresh process with a sweep's settings, and otherwise the same options."""
     command = [sys.executable, __file__, *sys.argv[1:], "--in-a-sweep", kind]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def timed(job: Callable[[], T]) -> tuple[float, T]:
@@ -144,8 +144,8 @@ def main() -> None:
     if args.memory_of:
         return answer_many(args.memory_of)
 
-    if args.in_a_sweep and args.device == "cpu":
-        prepare_cpu()
+    if args.in_a_sweep:
+        set_up_process(threads=0, on_cpu=args.device == "cpu")
     rows = load_source("cheating:eval", limit=args.rows)
     prompts, answers = rows["prompt"][:], rows["answer"][:]
     tokenizer = build_tokenizer(prompts)

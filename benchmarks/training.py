@@ -92,13 +92,13 @@ class Clock(TrainerCallback):
 
 
 def this_trainer(rows: Dataset, tokenizer: Any, options: argparse.Namespace, folder: str) -> float:
-    from evaluation.cpu import keep_freed_memory, prepare_cpu
+    from evaluation.cpu import keep_freed_memory, set_up_process
     from training.config import TrainConfig
     from training.encoding import encode_rows
     from training.trainer import AnchoredTrainer
 
     if options.device == "cpu":
-        prepare_cpu() if options.one == "a" else keep_freed_memory()  # (f) is by MKL
+        set_up_process(options.threads, on_cpu=True) if options.one == "a" else keep_freed_memory()  # (f) is by MKL
     clock = Clock(options.device)
     args = TrainConfig(
         output_dir=folder, max_steps=options.steps, per_device_train_batch_size=BATCH, learning_rate=LEARNING_RATE,

@@ -20,17 +20,17 @@ SMALL = 1 << 20
 _override: list[torch.library.Library] = []  # an override lasts as long as its Library
 
 
-def share_cores(threads: int = 0) -> None:
-    """Gives this process `threads` threads; 0: its share of the cores, of which `accelerate launch` gives it one."""
+def set_up_process(threads: int, on_cpu: bool) -> None:
+    """Gives this process its threads and, when it computes `on_cpu`, what else makes it fast; before any model.
+
+    `threads` of 0 are the process's share of the cores, of which `accelerate launch` by itself gives it one.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(threads or max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1))
-
-
-def prepare_cpu() -> None:
-    """Speeds up what this process computes on a CPU; to be called before the model is made."""
-    keep_freed_memory()
-    if mkl_is_slow_here() and not _override:
-        multiply_by_onednn()
+    if on_cpu:
+        keep_freed_memory()
+        if mkl_is_slow_here() and not _override:
+            multiply_by_onednn()
 
 
 def keep_freed_memory() -> None:
@@ -51,6 +51,7 @@ def mkl_is_slow_here() -> bool:
     return (
         torch.backends.mkl.is_available()
         and torch.backends.mkldnn.is_available()
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
         and torch.backends.cpu.get_cpu_capability() == "AVX512"
         and processor.exists()
         and "AuthenticAMD" in processor.read_text()
@@ -67,7 +68,15 @@ def multiply_by_onednn() -> None:
     plain = {name: torch.library.get_kernel(f"aten::{name}", "CPU") for name in ("mm", "addmm")}
 
     def suits(a: Tensor, b: Tensor) -> bool:
-        return a.dtype == b.dtype == torch.float32 and a.shape[0] * a.shape[1] * b.shape[1] >= SMALL
+        return (
+            a.dtype == b.dtype == torch.float32
+            and a.dim() == b.dim() == 2
+            and a.shape[1] == b.shape[0]
+            and a.numel() * b.shape[1] >= SMALL
+        )
+
+    def suits_as_bias(bias: Tensor, b: Tensor) -> bool:  # oneDNN looks at neither its length nor its strides
+        return bias.dtype == torch.float32 and bias.shape == b.shape[1:] and bias.is_contiguous()
 
     def mm(keys: Any, a: Tensor, b: Tensor) -> Tensor:
         if suits(a, b):
@@ -75,7 +84,7 @@ def multiply_by_onednn() -> None:
         return plain["mm"].call_boxed(keys, a, b)
 
     def addmm(keys: Any, bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-        if suits(a, b) and bias.dim() == 1 and beta == alpha == 1 and bias.dtype == torch.float32:
+        if suits(a, b) and suits_as_bias(bias, b) and beta == alpha == 1:
             return linear(a, b.t(), bias, "none", [], "")
         return plain["addmm"].call_boxed(keys, bias, a, b, beta=beta, alpha=alpha)
 

@@ -110,7 +110,7 @@ def _decode(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: list[list[int]], max_new_tokens: int
 ) -> list[str]:
     longest = max(len(row) for row in ids)
-    _check_fits(model, ids, longest + max_new_tokens)
+    check_fits(model, ids, longest + max_new_tokens)
 
     # Without an end-of-text token in the model's settings, the tokenizer's serves; finished rows are filled up with it.
     end = model.generation_config.eos_token_id
@@ -133,7 +133,8 @@ def _decode(
     return [text.strip() for text in tokenizer.batch_decode(answers, skip_special_tokens=True)]
 
 
-def _check_fits(model: PreTrainedModel, ids: list[list[int]], length: int) -> None:
+def check_fits(model: PreTrainedModel, ids: list[list[int]], length: int) -> None:
+    """Raises `UserError` unless the model can read prompts of these token ids, and hold `length` tokens."""
     if not all(ids):
         raise UserError("an empty prompt has no answer: every prompt must have at least one token")
     vocabulary = cast(torch.nn.Embedding, model.get_input_embeddings()).num_embeddings

@@ -27,7 +27,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from evaluation.checkpoints import BrokenCheckpointError, Checkpoint, find_checkpoints, load_checkpoint
-from evaluation.cpu import prepare_cpu, share_cores
+from evaluation.cpu import set_up_process
 from evaluation.predict import answer_budget, predict
 from evaluation.results import (
     accuracy_table,
@@ -219,6 +219,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output", required=True, metavar="DIR", help="the report folder, such as reports/cheating")
     parser.add_argument("--limit", type=_positive, metavar="N", help="score only the first N rows of each set")
     parser.add_argument("--batch-size", type=_positive, default=128, metavar="N", help="rows at a time (default: 128)")
+    parser.add_argument(
+        "--threads", type=int, default=0, metavar="N",
+        help="CPU threads of each process (default: 0, which shares the cores among the processes)",
+    )  # fmt: skip
     parser.add_argument("--watch", action="store_true", help="score new checkpoints too, until the run is over")
     return parser.parse(argv)
 
@@ -230,7 +234,12 @@ def _positive(text: str) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = parse_args(argv)
+    """Runs the sweep that `argv` describes; returns the exit status. Raises `UserError`."""
+    return run(parse_args(argv))
+
+
+def run(args: argparse.Namespace) -> int:
+    """The same for arguments as `parse_args` gives them."""
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     accelerator = Accelerator(
@@ -256,8 +265,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    share_cores()
-    if not torch.accelerator.is_available():
-        prepare_cpu()
     with exit_on_user_error():
-        sys.exit(main())
+        arguments = parse_args()
+        set_up_process(arguments.threads, on_cpu=not torch.accelerator.is_available())
+        sys.exit(run(arguments))

@@ -121,7 +121,10 @@ class Progress(TrainerCallback):
 
 
 class SaveAndMeasure(TrainerCallback):
-    """Saves after the steps in `save_at` too, and measures exact match at every checkpoint."""
+    """Saves after the steps in `save_at` too; at every checkpoint, logs the loss and measures exact match.
+
+    A mean of the loss thus never reaches over a checkpoint, and a run that continues from one logs the same.
+    """
 
     def __init__(self, save_at: list[int], measure: bool) -> None:
         self.save_at, self.measure = set(save_at), measure
@@ -133,19 +136,31 @@ class SaveAndMeasure(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         control.should_save |= state.global_step in self.save_at
-        control.should_evaluate |= control.should_save and self.measure
+        self._log_and_measure(control)
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        self._log_and_measure(control)
+
+    def _log_and_measure(self, control: TrainerControl) -> None:
+        control.should_log |= control.should_save
         control.should_evaluate |= control.should_save and self.measure
+
+
+def end_with_launcher() -> None:
+    """Has SIGTERM sent to this process when `accelerate launch`, which hands no signal on to a single one, ends.
+
+    On Linux, by the kernel; elsewhere nothing is done. To be called early, since a launcher that is gone ends nothing.
+    """
+    if sys.platform == "linux" and "ACCELERATE_MIXED_PRECISION" in os.environ:  # started by accelerate launch
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class StopOnSigterm(TrainerCallback):
     """On SIGTERM, as cluster schedulers send it, the step under way is finished, a checkpoint saved, the run ended.
 
-    With several processes all of them stop after the same step, as soon as one has had the signal. A single process
-    has it too when `accelerate launch` does, which ends without handing it on: on Linux the kernel then sends it.
+    With several processes all of them stop after the same step, as soon as one has had the signal.
     """
 
     def __init__(self) -> None:
@@ -158,8 +173,6 @@ class StopOnSigterm(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self._previous = signal.signal(signal.SIGTERM, self._receive)
-        if sys.platform == "linux" and "ACCELERATE_MIXED_PRECISION" in os.environ:  # started by accelerate launch
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
     def close(self) -> None:
         """Gives SIGTERM back its meaning, however training ended: a child process would inherit ours."""
@@ -177,5 +190,5 @@ class StopOnSigterm(TrainerCallback):
             dist.all_reduce(flag, op=dist.ReduceOp.MAX)
             self.received = bool(flag.item())
         if self.received:
-            control.should_save = control.should_training_stop = True
+            control.should_log = control.should_save = control.should_training_stop = True
             control.should_evaluate = False

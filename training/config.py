@@ -10,6 +10,7 @@ no weight decay, anchor weight 1e-4), so an experiment's YAML says only what it 
 import dataclasses
 import enum
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -171,14 +172,17 @@ def parse_config(argv: Sequence[str]) -> Config:
         )
     except UserError:
         raise
-    except ValueError as error:  # from TrainingArguments: an impossible combination
+    except (ValueError, OverflowError, ImportError) as error:  # from TrainingArguments: an impossible combination
         raise UserError(" ".join(str(error).split())) from None
     if strange:
         raise UserError(f"unknown option '{strange[0]}'{suggest(strange[0].lstrip('-'), known)}; see --help")
     flagged = [flag.lstrip("-").partition("=")[0].replace("-", "_") for flag in argv if flag[:2] == "--"]
     model, data, train = parts
-    if train.overwrite_output_dir and "overwrite_output_dir" in flagged and "resume_from_checkpoint" not in flagged:
-        train.resume_from_checkpoint = None  # a flag overrides the file
+    if train.overwrite_output_dir and train.resume_from_checkpoint:  # a flag overrides the file
+        if "resume_from_checkpoint" not in flagged and "overwrite_output_dir" in flagged:
+            train.resume_from_checkpoint = None
+        elif "overwrite_output_dir" not in flagged and "resume_from_checkpoint" in flagged:
+            train.overwrite_output_dir = False
     config = Config(model, data, train, given=[*from_file, *flagged], print_only=rest.print_config)
     if "output_dir" not in config.given:
         config.train.output_dir = f"runs/{Path(path).stem if path else 'run'}"
@@ -244,11 +248,11 @@ def _validate(config: Config) -> None:
         "seed": (train.seed, 0),
     }
     for name, (value, least) in at_least.items():
-        if not value >= least:
-            raise UserError(f"{name}: {value} is too small; it must be at least {least}")
+        if not least <= value < math.inf:
+            raise UserError(f"{name}: {value} is out of range; it must be at least {least}, and finite")
     for name, value in {"logging_steps": train.logging_steps, "save_steps": train.save_steps}.items():
-        if not value > 0:
-            raise UserError(f"{name}: {value} is too small; give a number of steps, or a share of all steps below 1")
+        if not 0 < value < math.inf:
+            raise UserError(f"{name}: {value} is out of range; give a number of steps, or a share of them below 1")
     for name, value in {"adam_beta1": train.adam_beta1, "adam_beta2": train.adam_beta2}.items():
         if not 0 <= value < 1:
             raise UserError(f"{name}: {value} is out of range; it must be at least 0 and below 1")
@@ -267,14 +271,14 @@ def _validate(config: Config) -> None:
         raise UserError("model: give a Hub id, a folder, or 'tiny'")
     if not data.train_data:
         raise UserError("train_data: nothing to train on; give a recipe such as 'cheating', or a JSONL file")
-    if train.max_steps == 0 or (train.max_steps < 0 and train.num_train_epochs <= 0):
+    if train.max_steps == 0 or (train.max_steps < 0 and not 0 < train.num_train_epochs < math.inf):
         raise UserError("max_steps: no steps to train; give max_steps or num_train_epochs above 0")
     if data.train_weights and len(data.train_weights) != len(data.train_data):
         raise UserError(
             f"train_weights: {len(data.train_weights)} weights for {len(data.train_data)} sets in train_data;"
             " give one for each"
         )
-    if any(weight <= 0 for weight in data.train_weights):
+    if not all(0 < weight < math.inf for weight in data.train_weights):
         raise UserError(f"train_weights: {data.train_weights} has a weight that is not above 0; leave that set out")
     if train.overwrite_output_dir and train.resume_from_checkpoint:
         raise UserError("overwrite_output_dir contradicts resume_from_checkpoint: one deletes what the other needs")

@@ -78,7 +78,7 @@ def find_resume(config: Config, run_dir: Path) -> tuple[Path | None, list[str]]:
 
 def rows_per_step(config: Config, processes: int) -> int:
     """The rows between two updates of the weights, over all processes."""
-    return config.train.per_device_train_batch_size * config.train.gradient_accumulation_steps * processes
+    return config.train.train_batch_size * config.train.gradient_accumulation_steps * processes
 
 
 def check_same_run(config: Config, base: BaseModel, run_dir: Path, checkpoint: Path, processes: int) -> None:
@@ -99,8 +99,8 @@ def check_same_run(config: Config, base: BaseModel, run_dir: Path, checkpoint: P
     record = checkpoint.parent / "environment.json"  # of the run that the checkpoint is from, maybe not of this folder
     if record.exists():
         environment = json.loads(record.read_text())
-        rows_before, rows_now = environment.get("rows_per_step"), rows_per_step(config, processes)
-        if rows_before is not None and rows_before != rows_now:
+        rows_before, rows_now = environment["rows_per_step"], rows_per_step(config, processes)
+        if rows_before != rows_now:
             raise UserError(
                 f"per_device_train_batch_size: the run in '{checkpoint.parent}' takes {rows_before} rows a step (batch"
                 f" size x gradient_accumulation_steps x processes), not {rows_now}; {remedy}"

@@ -9,17 +9,19 @@ the trained model. `--help` explains every option; `--print_config` shows what w
 import sys
 
 import datasets
+import torch
 from accelerate import PartialState
 from transformers import PrinterCallback, ProgressCallback
 from transformers.utils import logging as transformers_logging
 
-from evaluation.cpu import prepare_cpu, share_cores
+from evaluation.cpu import set_up_process
+from evaluation.predict import answer_budget, check_fits
 from nim_dataset.errors import UserError, exit_on_user_error
 from training import callbacks, run_folder
 from training.anchor import describe
 from training.base_model import load_base
 from training.checkpoints import copy_model, is_finished
-from training.config import parse_config
+from training.config import Config, parse_config
 from training.encoding import encode_rows
 from training.rows import load_eval, load_train
 from training.trainer import AnchoredTrainer
@@ -29,7 +31,11 @@ TOKENIZER_ROWS = 5_000
 
 def main(argv: list[str]) -> int:
     """Runs the training that `argv` describes; returns the exit status. Raises `UserError`."""
-    config = parse_config(argv)
+    return run(parse_config(argv))
+
+
+def run(config: Config) -> int:
+    """The same for a configuration as `parse_config` gives it."""
     if config.print_only:
         print(config.to_yaml(), end="")
         return 0
@@ -37,9 +43,6 @@ def main(argv: list[str]) -> int:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     datasets.disable_progress_bars()
-    share_cores(args.threads)
-    if args.use_cpu:
-        prepare_cpu()
     say = print if state.is_main_process else lambda *_: None
 
     push = args.push_to_hub
@@ -62,6 +65,12 @@ def main(argv: list[str]) -> int:
         raise UserError(
             f"model: '{base.name}' holds {positions} tokens, the longest row has {longest}; take another model"
         )
+    for name, rows in eval_sets.items():
+        ids = base.tokenizer(rows["prompt"][:], add_special_tokens=False)["input_ids"]
+        try:
+            check_fits(base.model, ids, max(map(len, ids)) + answer_budget(base.tokenizer, rows["answer"]))
+        except UserError as error:  # now, and not at the first measurement
+            raise UserError(f"eval_data: '{name}': {error}") from None
 
     checkpoint, notes = run_folder.find_resume(config, run_dir)
     for note in notes:
@@ -84,7 +93,8 @@ def main(argv: list[str]) -> int:
             anchor_weight=args.anchor_weight,
             callbacks=[callbacks.SaveAndMeasure(args.save_at, bool(eval_sets)), metrics, progress, sigterm],
         )
-    except (ValueError, RuntimeError, ImportError) as error:  # such as a --report_to that is unknown or not installed
+        trainer.get_optimizer_cls_and_kwargs(args, base.model)
+    except (ValueError, RuntimeError, ImportError) as error:  # such as a --report_to or --optim that is not installed
         raise UserError(" ".join(str(error).split())) from None
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
@@ -108,8 +118,6 @@ def main(argv: list[str]) -> int:
             run_folder.remove_final_model(run_dir)
         try:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        except ImportError as error:  # such as an --optim that is not installed
-            raise UserError(" ".join(str(error).split())) from None
         finally:
             progress.close()
             sigterm.close()
@@ -133,6 +141,10 @@ def main(argv: list[str]) -> int:
 
 if __name__ == "__main__":
     with exit_on_user_error():
-        status = main(sys.argv[1:])
-        PartialState().destroy_process_group()  # gloo's threads would now and then abort a process that only exits
+        callbacks.end_with_launcher()
+        parsed = parse_config(sys.argv[1:])
+        set_up_process(parsed.train.threads, on_cpu=parsed.train.use_cpu)
+        status = run(parsed)
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()  # gloo would now and then abort a process that only exits
         sys.exit(status)

@@ -33,6 +33,7 @@ class AnchoredTrainer(Trainer):
     Args (beyond the Trainer's):
         anchor_weight: the L2-SP factor; 0 keeps no copy of the weights and costs nothing.
         train_dataset: the encoded rows; the trainer batches them itself.
+        processing_class: the tokenizer that they were encoded with.
         eval_dataset: a dict of datasets to measure exact match on (columns `prompt`, `answer`); the one named `eval` is
             logged as `eval_exact_match`, any other as `eval_<name>_exact_match`.
 
@@ -44,13 +45,21 @@ class AnchoredTrainer(Trainer):
     processing_class: PreTrainedTokenizerBase
     eval_dataset: dict[str, Dataset] | None
 
-    def __init__(self, *, anchor_weight: float, train_dataset: EncodedRows, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        anchor_weight: float,
+        train_dataset: EncodedRows,
+        processing_class: PreTrainedTokenizerBase,
+        **kwargs: Any,
+    ) -> None:
         if anchor_weight < 0:
             raise UserError(f"anchor_weight: {anchor_weight} is below 0; give 0 (no anchor) or more")
-        tokenizer = kwargs["processing_class"]
-        pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        collator = AnswerCollator(pad)
-        super().__init__(train_dataset=train_dataset, data_collator=collator, **kwargs)
+        pad = processing_class.pad_token_id
+        collator = AnswerCollator(processing_class.eos_token_id if pad is None else pad)
+        super().__init__(
+            train_dataset=train_dataset, processing_class=processing_class, data_collator=collator, **kwargs
+        )
         if anchor_weight > 0 and self.is_deepspeed_enabled:
             raise UserError(
                 "anchor_weight: DeepSpeed hides the gradients that the anchor adds to; use FSDP2"
@@ -59,6 +68,7 @@ class AnchoredTrainer(Trainer):
         collator.end_to_end = self.end_to_end = (
             self.args.device.type == "cpu"
             and not self.args.torch_compile  # which would compile anew for each combination of lengths
+            and self.args.neftune_noise_alpha is None  # whose noise depends on the layout
             and rows_stay_apart(self.model, train_dataset.longest_inputs())
         )
         self.run_dir = Path(str(self.args.output_dir))

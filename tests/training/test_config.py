@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from transformers import AutoModelForCausalLM
 import nim_dataset
 from nim_dataset.errors import UserError
 from training.config import parse_config
+from training.encoding import encode_rows
 from training.run_folder import check_same_run, find_resume, open_folder
 from training.train import main
 
@@ -37,6 +39,8 @@ def test_starting_over_by_flag_overrides_continuing_by_file(tmp_path: Path) -> N
     path = write(tmp_path, train_data=["357"], resume_from_checkpoint="auto")
     assert parse_config(["--config", path, "--overwrite_output_dir"]).train.resume_from_checkpoint is None
     assert parse_config(["--config", path, "--overwrite_output_dir=false"]).train.resume_from_checkpoint == "auto"
+    path = write(tmp_path, train_data=["357"], overwrite_output_dir=True)
+    assert not parse_config(["--config", path, "--resume_from_checkpoint", "auto"]).train.overwrite_output_dir
 
 
 def test_the_defaults_are_those_of_the_big_experiments() -> None:
@@ -87,7 +91,7 @@ MISTAKES = {
     "nothing to train on": ([], "train_data: nothing to train on"),
     "not a number": (["--train_data", "357", "--learning_rate", "fast"], "learning_rate.*'fast'"),
     "batch of none": (["--train_data", "357", "--per_device_train_batch_size", "0"], "per_device_train_batch_size: 0"),
-    "negative anchor": (["--train_data", "357", "--anchor_weight", "-1"], r"anchor_weight: -1.0 is too small"),
+    "negative anchor": (["--train_data", "357", "--anchor_weight", "-1"], r"anchor_weight: -1.0 is out of range"),
     "not a number for the anchor": (["--train_data", "357", "--anchor_weight", "nan"], "anchor_weight: nan"),
     "no steps": (["--train_data", "357", "--max_steps", "0"], "max_steps: no steps"),
     "weights": (["--train_data", "357", "234", "--train_weights", "1"], "train_weights: 1 weights for 2 sets"),
@@ -105,10 +109,15 @@ MISTAKES = {
     ),
     "unknown tool": (["--train_data", "357", "--report_to", "tensorbord"], "report_to: .*did you mean 'tensorboard'"),
     "no workers": (["--train_data", "357", "--dataloader_num_workers", "-2"], "dataloader_num_workers: -2"),
-    "saves of 0": (["--train_data", "357", "--save_steps", "0"], r"save_steps: 0.* is too small"),
+    "saves of 0": (["--train_data", "357", "--save_steps", "0"], r"save_steps: 0.* is out of range"),
     "logs of 0": (["--train_data", "357", "--logging_steps", "0"], r"logging_steps"),
-    "limit of 0": (["--train_data", "357", "--save_total_limit", "0"], "save_total_limit: 0 is too small"),
-    "negative decay": (["--train_data", "357", "--weight_decay", "-1"], "weight_decay: -1.0 is too small"),
+    "saves at no end": (["--train_data", "357", "--save_steps", "inf"], "infinity"),
+    "endless": (["--train_data", "357", "--num_train_epochs", "nan"], "max_steps: no steps"),
+    "infinite rate": (["--train_data", "357", "--learning_rate", "inf"], "learning_rate: inf is out of range"),
+    "weights of nothing": (["--train_data", "357", "234", "--train_weights", "1", "nan"], "not above 0"),
+    "no DeepSpeed": (["--train_data", "357", "--deepspeed", "missing.json"], "deepspeed"),
+    "limit of 0": (["--train_data", "357", "--save_total_limit", "0"], "save_total_limit: 0 is out of range"),
+    "negative decay": (["--train_data", "357", "--weight_decay", "-1"], "weight_decay: -1.0 is out of range"),
 }
 
 
@@ -192,14 +201,37 @@ def test_a_run_is_not_mixed_with_another_one(tmp_path: Path) -> None:
         main(["--config", path, "--resume_from_checkpoint", checkpoint])
 
 
-def test_a_model_with_too_few_positions_is_one_line(tmp_path: Path, data: Any) -> None:
+@pytest.mark.parametrize(
+    ("positions", "message"),
+    [(-1, r"model: .*short' holds \d+ tokens, the longest row has \d+"), (0, r"eval_data: 'eval': .* the model holds")],
+)
+def test_a_model_with_too_few_positions_is_one_line(tmp_path: Path, data: Any, positions: int, message: str) -> None:
+    encoded = encode_rows(nim_dataset.load("quickstart", "train", n_train=64), data.tokenizer, 128, "quickstart")
     short = data.model("gpt2").config
-    short.n_positions = 16
+    short.n_positions = len(encoded.longest_inputs()[0]) + positions
     AutoModelForCausalLM.from_config(short).save_pretrained(tmp_path / "short")
     data.tokenizer.save_pretrained(tmp_path / "short")
-    flags = ["--model", str(tmp_path / "short"), "--train_data", "quickstart,n_train=64", "--eval_rows", "0"]
-    with pytest.raises(UserError, match=r"model: .*short' holds 16 tokens, the longest row has \d+"):
+    flags = ["--model", str(tmp_path / "short"), "--train_data", "quickstart,n_train=64", "--max_steps", "1"]
+    with pytest.raises(UserError, match=message):
         main([*flags, "--output_dir", str(tmp_path / "run")])
+
+
+def test_a_continued_run_logs_the_losses_of_an_uninterrupted_one(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, model="tiny", train_data=["quickstart,n_train=64"], per_device_train_batch_size=4, warmup_steps=0,
+        eval_rows=0, disable_tqdm=True, output_dir=str(tmp_path / "run"), max_steps=10, logging_steps=4, save_at=[6],
+    )  # fmt: skip
+
+    def losses() -> dict[int, float]:
+        lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+        return {line["step"]: line["loss"] for line in lines}
+
+    assert main(["--config", path]) == 0
+    uninterrupted = losses()
+    assert list(uninterrupted) == [4, 6, 8, 10]
+    shutil.rmtree(tmp_path / "run" / "checkpoint-10")
+    assert main(["--config", path, "--resume_from_checkpoint", "auto"]) == 0
+    assert losses() == uninterrupted
 
 
 def test_a_continued_run_logs_and_saves_as_it_is_told_now(tmp_path: Path) -> None:

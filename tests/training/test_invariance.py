@@ -28,6 +28,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory, launch: Any) -> Any:
     """The uninterrupted run."""
     run = launch(tmp_path_factory.mktemp("reference") / "run", *FLAGS, *PER_STEP)
     assert run.status == 0, run.stderr
+    assert "end to end" in run.stdout
     return run
 
 
@@ -69,12 +70,22 @@ def lines(folder: Path) -> int:
     return len(file.read_text().splitlines()) if file.exists() else 0
 
 
+def hold_save(folder: Path, step: int, process: subprocess.Popen[str]) -> Path:
+    """Puts a pipe where the optimizer's state of `step` is to go: the run stops there until somebody reads."""
+    wait_until((folder / "environment.json").exists, process)  # what an earlier run left is cleared away by now
+    half_written = folder / ".saving" / f"checkpoint-{step}"
+    half_written.mkdir(parents=True)
+    os.mkfifo(half_written / "optimizer.pt")
+    return half_written
+
+
 def test_killed_before_the_first_checkpoint_and_started_again(
     tmp_path: Path, launch: Any, start: Callable[..., subprocess.Popen[str]], reference: Any
 ) -> None:
     folder = tmp_path / "run"
     process = start(folder, *FLAGS, *PER_STEP)
-    wait_until((folder / "environment.json").exists, process)
+    hold_save(folder, 8, process)
+    wait_until(lambda: lines(folder) > 0, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not list(folder.glob("checkpoint-*"))
@@ -83,15 +94,6 @@ def test_killed_before_the_first_checkpoint_and_started_again(
     assert run.status == 0, run.stderr
     assert "starting; writing to" in run.stdout
     assert_same_bits(run, reference)
-
-
-def hold_save(folder: Path, step: int, process: subprocess.Popen[str]) -> Path:
-    """Puts a pipe where the optimizer's state of `step` is to go: the run stops there, since nobody reads."""
-    wait_until((folder / "environment.json").exists, process)  # what an earlier run left is cleared away by now
-    half_written = folder / ".saving" / f"checkpoint-{step}"
-    half_written.mkdir(parents=True)
-    os.mkfifo(half_written / "optimizer.pt")
-    return half_written
 
 
 def test_killed_while_saving_and_continued(
@@ -136,11 +138,15 @@ def test_sigterm_saves_a_checkpoint_and_the_run_goes_on_from_it(
 ) -> None:
     folder = tmp_path / "run"
     process = start(folder, *FLAGS, *PER_STEP)
-    wait_until(lambda: lines(folder) > 0, process)
-    process.send_signal(signal.SIGTERM)
+    half_written = hold_save(folder, 8, process)
+    wait_until((half_written / "model.safetensors").exists, process)
+    with open(half_written / "optimizer.pt", "rb") as pipe:
+        process.send_signal(signal.SIGTERM)
+        pipe.read()
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 143, stderr
     assert "SIGTERM: saved" in stdout
+    assert "checkpoint-9;" in stdout
 
     run = launch(folder, *FLAGS, *PER_STEP)
     assert run.status == 0, run.stderr
@@ -160,6 +166,17 @@ def test_sigterm_to_the_launcher_stops_all_processes_after_the_same_step(
     assert "SIGTERM: saved" in stdout, stderr
     (checkpoint,) = folder.glob("checkpoint-*")
     assert what_is_missing(checkpoint) is None
+
+
+def test_sigterm_to_the_launcher_ends_a_run_that_has_not_begun(
+    tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    folder = tmp_path / "run"
+    process = start(folder, "--max_steps", "100000", launcher="cpu")
+    wait_until(folder.exists, process)
+    process.send_signal(signal.SIGTERM)
+    stdout, stderr = process.communicate(timeout=120)  # ends only when nobody writes there any more
+    assert "starting; writing to" not in stdout, stderr
 
 
 def test_two_processes_measure_what_one_measures_and_tensorboard_shows_it(tmp_path: Path, launch: Any) -> None:
