@@ -42,6 +42,8 @@ def load_source(spec: str, limit: int | None = None) -> datasets.Dataset:
         raise UserError(f"'{spec}' names no split: use one of {', '.join(f'{spec}:{s}' for s in config.splits)}")
     config, overrides = parse_recipe(recipe)
     if split not in config.splits:
+        if split in get_config(config.name).splits:
+            raise UserError(f"'{spec}' has no rows; give the split at least one")
         raise UserError(f"'{spec}': {unknown('split', split, config.splits)}")
     dataset = load(config.name, split, num_proc=None, **overrides)
     return dataset if limit is None else dataset.select(range(min(limit, len(dataset))))

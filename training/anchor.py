@@ -104,7 +104,7 @@ class Anchor:
         chunk: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
         for parameter, theta_0 in zip(self.parameters, self.theta_0, strict=True):
             assert parameter.grad is not None
-            flat = [_local(tensor).view(-1) for tensor in (parameter.detach(), theta_0, parameter.grad)]
+            flat = [local_part(tensor).view(-1) for tensor in (parameter.detach(), theta_0, parameter.grad)]
             limit = CHUNK_ELEMENTS.get(flat[0].device.type, CHUNK_ELEMENTS["cuda"])
             for pieces in zip(*(tensor.split(limit) for tensor in flat), strict=True):
                 for collected, piece in zip(chunk, pieces, strict=True):
@@ -117,6 +117,6 @@ class Anchor:
             yield chunk
 
 
-def _local(tensor: Tensor) -> Tensor:
+def local_part(tensor: Tensor) -> Tensor:
     """This process's own part of a sharded tensor; a view, so that adding to it adds to the whole."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor

@@ -64,6 +64,8 @@ def load_base(config: ModelConfig, seed: int, texts: Sequence[str], names: Seque
     """
     name = config.model
     built_in = sorted(path.parent.name for path in BUILT_IN.glob("*/config.json"))
+    if config.revision != ModelConfig.revision and (name in built_in or Path(name).is_dir()):
+        raise UserError(f"revision: '{config.revision}' is for a model on the Hub, and '{name}' is here; leave it out")
     if name in built_in:
         return _built_in(name, seed, texts, names)
     if Path(name).is_dir():

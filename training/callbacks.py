@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import math
 import os
 import signal
 import sys
@@ -13,13 +14,16 @@ import torch.distributed as dist
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from training.checkpoints import writing
+
 PR_SET_PDEATHSIG = 1  # of Linux's prctl.h: the signal to have when the parent ends
 
 
 class MetricsFile(TrainerCallback):
     """Appends everything that is logged to `metrics.jsonl`, a JSON object per line, each with its `step`.
 
-    After a resume, lines beyond the checkpoint are dropped first: the file then reads as if nothing had happened.
+    After a resume, lines beyond the checkpoint are dropped first: the file then reads as if nothing had happened. A
+    figure that is not finite (such as the norm of gradients that a scaler of fp16 then skips) is null.
     """
 
     def __init__(self, run_dir: Path) -> None:
@@ -29,10 +33,11 @@ class MetricsFile(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         if state.is_world_process_zero:
-            kept = [line for line in self._lines() if json.loads(line)["step"] <= state.global_step]
-            partial = self.path.with_suffix(".partial")
-            partial.write_text("".join(kept if state.global_step else []))
-            os.replace(partial, self.path)
+            with writing(self.path.name, self.path.parent):
+                kept = [line for line in self._lines() if json.loads(line)["step"] <= state.global_step]
+                partial = self.path.with_suffix(".partial")
+                partial.write_text("".join(kept if state.global_step else []))
+                os.replace(partial, self.path)
 
     def on_log(
         self,
@@ -43,8 +48,9 @@ class MetricsFile(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         if state.is_world_process_zero and logs and "train_runtime" not in logs:  # the Trainer's closing summary
-            with open(self.path, "a") as file:
-                file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+            figures = {key: value if math.isfinite(value) else None for key, value in logs.items()}
+            with writing(self.path.name, self.path.parent), open(self.path, "a") as file:
+                file.write(json.dumps({"step": state.global_step, **figures}) + "\n")
 
     def _lines(self) -> list[str]:
         if not self.path.exists():
@@ -108,9 +114,7 @@ class Progress(TrainerCallback):
             self.bar = None
 
     def table(self) -> str:
-        """Exact match by step, a column for each set."""
-        if not self.measured:
-            return ""
+        """Exact match by step, a column for each set; of what was `measured`."""
         names = list(self.measured[-1][1])
         widths = [max(len(name), 5) for name in names]
         lines = ["  step  " + "  ".join(name.rjust(width) for name, width in zip(names, widths, strict=True))]
@@ -121,10 +125,7 @@ class Progress(TrainerCallback):
 
 
 class SaveAndMeasure(TrainerCallback):
-    """Saves after the steps in `save_at` too; at every checkpoint, logs the loss and measures exact match.
-
-    A mean of the loss thus never reaches over a checkpoint, and a run that continues from one logs the same.
-    """
+    """Saves after the steps in `save_at` too, and measures exact match at every checkpoint."""
 
     def __init__(self, save_at: list[int], measure: bool) -> None:
         self.save_at, self.measure = set(save_at), measure
@@ -136,15 +137,11 @@ class SaveAndMeasure(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         control.should_save |= state.global_step in self.save_at
-        self._log_and_measure(control)
+        control.should_evaluate |= control.should_save and self.measure
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self._log_and_measure(control)
-
-    def _log_and_measure(self, control: TrainerControl) -> None:
-        control.should_log |= control.should_save
         control.should_evaluate |= control.should_save and self.measure
 
 
@@ -190,5 +187,5 @@ class StopOnSigterm(TrainerCallback):
             dist.all_reduce(flag, op=dist.ReduceOp.MAX)
             self.received = bool(flag.item())
         if self.received:
-            control.should_log = control.should_save = control.should_training_stop = True
+            control.should_save = control.should_training_stop = True
             control.should_evaluate = False

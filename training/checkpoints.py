@@ -10,8 +10,13 @@ import os
 import shutil
 import struct
 import zipfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from safetensors import SafetensorError
+
+from nim_dataset.errors import UserError
 
 STAGING = ".saving"
 
@@ -89,6 +94,20 @@ def last_complete_checkpoint(run_dir: Path, skipped: list[str] | None = None) ->
             return checkpoint
         notes.append(f"{checkpoint}: {missing}")
     return None
+
+
+@contextmanager
+def writing(what: str, run_dir: Path) -> Iterator[None]:
+    """Makes one line, a `UserError`, of what goes wrong inside, where `what` is written to a run's folder."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:  # each writer has its own name for a full disk
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:120]
+        free, last = shutil.disk_usage(run_dir).free / 1e9, last_complete_checkpoint(run_dir)
+        raise UserError(
+            f"output_dir: could not write {what} to '{run_dir}' ({reason}; {free:.2g} GB free); the last good"
+            f" checkpoint is {last or 'none'}; see to the folder and continue with --resume_from_checkpoint auto"
+        ) from error
 
 
 def _is_whole_safetensors(file: Path) -> bool:

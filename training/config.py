@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,8 @@ class DataConfig:
     )
     eval_data: list[str] = option(
         [],
-        "What to measure exact match on while training. By default: every other split of the first recipe trained on"
-        " (eval and the regimes); for JSONL files, nothing.",
+        "What to measure exact match on while training. By default: those splits of the first recipe trained on that"
+        " are not trained on (eval and the regimes); for JSONL files, nothing.",
     )
     eval_rows: int = option(500, "Rows of each such set (its first ones); 0 measures nothing.")
     max_length: int = option(128, "The most tokens that prompt and answer may take together; longer rows are an error.")
@@ -101,7 +102,7 @@ class TrainConfig(TrainingArguments):
     )
     per_device_train_batch_size: int = option(64, "Rows that a process puts through the model at once.")
     per_device_eval_batch_size: int = option(128, "Rows that a process decodes at once for exact match.")
-    num_train_epochs: float = option(130, "Passes over the training rows; max_steps overrides it.")
+    num_train_epochs: float = option(130.0, "Passes over the training rows; max_steps overrides it.")
     learning_rate: float = option(3e-5, "The highest learning rate, after the warm-up.")
     lr_scheduler_type: SchedulerType | str = option("cosine", "How the learning rate goes down.")
     warmup_steps: float = option(0.1, "Steps of linear warm-up; below 1, a share of all steps.")
@@ -113,11 +114,20 @@ class TrainConfig(TrainingArguments):
     remove_unused_columns: bool = option(False, "Unused: rows are encoded without other columns.")
 
     def __post_init__(self) -> None:
+        if self.load_best_model_at_end:
+            raise UserError("load_best_model_at_end: not supported; every checkpoint is kept, so choose after a sweep")
         self.output_dir = self.output_dir or "runs/run"
         self.use_cpu |= not torch.accelerator.is_available()
         super().__post_init__()
 
 
+# What may not change between a run and its continuation: with another value it would be another run.
+FIXED = (
+    "model", "revision", "train_data", "train_weights", "max_length", "anchor_weight", "learning_rate",
+    "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "num_train_epochs", "weight_decay", "max_grad_norm",
+    "optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon", "bf16", "fp16", "neftune_noise_alpha", "seed",
+    "data_seed", "train_sampling_strategy", "dataloader_drop_last",
+)  # fmt: skip
 CLASSES: list[Any] = [ModelConfig, DataConfig, TrainConfig]
 
 
@@ -136,7 +146,7 @@ class Config:
         """Everything that shapes the run, in a form that `--config` reads back."""
         shown = {f.name for cls in (ModelConfig, DataConfig) for f in dataclasses.fields(cls)}
         shown |= set(TrainConfig.__annotations__) | set(self.given)
-        shown |= {"weight_decay", "max_grad_norm"}  # a continued run must have the same
+        shown |= set(FIXED)
         shown -= {"logging_nan_inf_filter", "remove_unused_columns", "overwrite_output_dir"}  # no part of the run
         values: dict[str, Any] = {}
         for part in (self.model, self.data, self.train):
@@ -172,6 +182,9 @@ def parse_config(argv: Sequence[str]) -> Config:
         )
     except UserError:
         raise
+    except json.JSONDecodeError as error:  # of one of TrainingArguments' options with keyword arguments
+        name = next((flag for flag, value in pairwise(argv) if value == error.doc), "an option").lstrip("-")
+        raise UserError(f"{name}: '{error.doc}' is not valid JSON ({error.msg})") from None
     except (ValueError, OverflowError, ImportError) as error:  # from TrainingArguments: an impossible combination
         raise UserError(" ".join(str(error).split())) from None
     if strange:
@@ -246,10 +259,13 @@ def _validate(config: Config) -> None:
         "dataloader_num_workers": (train.dataloader_num_workers, 0),
         "save_at": (min(train.save_at, default=1), 1),
         "seed": (train.seed, 0),
+        "adam_epsilon": (train.adam_epsilon, 0),
     }
     for name, (value, least) in at_least.items():
         if not least <= value < math.inf:
             raise UserError(f"{name}: {value} is out of range; it must be at least {least}, and finite")
+    if train.seed >= 2**32:
+        raise UserError(f"seed: {train.seed} is out of range; it must be below 2**32")
     for name, value in {"logging_steps": train.logging_steps, "save_steps": train.save_steps}.items():
         if not 0 < value < math.inf:
             raise UserError(f"{name}: {value} is out of range; give a number of steps, or a share of them below 1")
@@ -261,8 +277,6 @@ def _validate(config: Config) -> None:
             raise UserError(f"report_to: {unknown('tool', name, INTEGRATION_TO_CALLBACK)}")
     if train.label_smoothing_factor:
         raise UserError("label_smoothing_factor: not supported, since the loss is that of the right answer alone")
-    if train.load_best_model_at_end:
-        raise UserError("load_best_model_at_end: not supported; every checkpoint is kept, so choose after a sweep")
     if train.hub_token:
         raise UserError(
             "hub_token: a token does not belong in a file or on a command line; use `hf auth login`, or HF_TOKEN"

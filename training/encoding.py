@@ -11,6 +11,7 @@ Shapes: B rows of a batch, L inputs of its longest row, K label columns (the tok
 A answer tokens of all rows together.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,13 @@ class EncodedRows(torch.utils.data.Dataset[dict[str, Any]]):
             "input_ids": self.tokens[self.starts[i] : self.starts[i + 1]],
             "answer_tokens": int(self.answer_tokens[i]),
         }
+
+    def fingerprint(self) -> str:
+        """A hash of all rows, in their order."""
+        digest = hashlib.blake2b(digest_size=16)
+        for array in (self.tokens, self.starts, self.answer_tokens):
+            digest.update(array.tobytes())
+        return digest.hexdigest()
 
     def longest_inputs(self) -> list[Tensor]:
         """The inputs (int64) of the two longest rows; of a single row, twice."""

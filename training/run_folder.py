@@ -14,14 +14,10 @@ import yaml
 
 from nim_dataset.errors import UserError
 from training.base_model import BaseModel
-from training.checkpoints import STAGING, last_complete_checkpoint, list_checkpoints, what_is_missing
-from training.config import Config
+from training.checkpoints import STAGING, last_complete_checkpoint, list_checkpoints, what_is_missing, writing
+from training.config import FIXED, Config
+from training.encoding import EncodedRows
 
-# What may not change between a run and its continuation: with another value it would be another run.
-FIXED = (
-    "model", "revision", "train_data", "train_weights", "max_length", "learning_rate", "lr_scheduler_type",
-    "warmup_steps", "num_train_epochs", "weight_decay", "max_grad_norm", "anchor_weight", "seed",
-)  # fmt: skip
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "tokenizers", "huggingface_hub", "nim-testbed")
 GIGABYTE = 1e9
 
@@ -54,8 +50,8 @@ def check_space(run_dir: Path, model: torch.nn.Module) -> None:
     free = shutil.disk_usage(run_dir).free
     if free < needed:
         raise UserError(
-            f"output_dir: a checkpoint takes about {needed / GIGABYTE:.1f} GB and '{run_dir}' has"
-            f" {free / GIGABYTE:.1f} GB left; free some space or choose another folder"
+            f"output_dir: a checkpoint takes about {needed / GIGABYTE:.2g} GB and '{run_dir}' has"
+            f" {free / GIGABYTE:.2g} GB left; free some space or choose another folder"
         )
 
 
@@ -81,9 +77,12 @@ def rows_per_step(config: Config, processes: int) -> int:
     return config.train.train_batch_size * config.train.gradient_accumulation_steps * processes
 
 
-def check_same_run(config: Config, base: BaseModel, run_dir: Path, checkpoint: Path, processes: int) -> None:
-    """Raises `UserError` unless `checkpoint` is of this model's shape, and its run had this base and these settings."""
-    remedy = "give the run's own settings, or choose another --output_dir"
+def check_same_run(config: Config, base: BaseModel, rows: EncodedRows, checkpoint: Path, processes: int) -> None:
+    """Raises `UserError` unless `checkpoint` is of this model's shape, and its run had this base, data and settings.
+
+    What the run had is read in the folder that the checkpoint lies in; a checkpoint alone is compared by shape.
+    """
+    remedy = "give the run's own, or start another run, in another --output_dir"
     ours, theirs = base.model.config.to_dict(), json.loads((checkpoint / "config.json").read_text())
     for key in ("model_type", "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"):
         if ours.get(key) != theirs.get(key):
@@ -91,27 +90,28 @@ def check_same_run(config: Config, base: BaseModel, run_dir: Path, checkpoint: P
                 f"resume_from_checkpoint: {checkpoint} has {key}={theirs.get(key)}, the model '{config.model.model}'"
                 f" has {ours.get(key)}; {remedy}"
             )
-    if (run_dir / "config.yaml").exists() and config.train.resume_from_checkpoint == "auto":
-        before, now = yaml.safe_load((run_dir / "config.yaml").read_text()), yaml.safe_load(config.to_yaml())
-        for key in FIXED:
-            if key in before and before[key] != now.get(key, before[key]):
-                raise UserError(f"{key}: the run in '{run_dir}' has {before[key]}, not {now[key]}; {remedy}")
-    record = checkpoint.parent / "environment.json"  # of the run that the checkpoint is from, maybe not of this folder
-    if record.exists():
-        environment = json.loads(record.read_text())
-        rows_before, rows_now = environment["rows_per_step"], rows_per_step(config, processes)
-        if rows_before != rows_now:
-            raise UserError(
-                f"per_device_train_batch_size: the run in '{checkpoint.parent}' takes {rows_before} rows a step (batch"
-                f" size x gradient_accumulation_steps x processes), not {rows_now}; {remedy}"
-            )
-        recorded = environment["base_model"]
-        if recorded["fingerprint"] != base.fingerprint():
-            raise UserError(
-                f"model: the run in '{checkpoint.parent}' started from {recorded['name']}"
-                f" ({recorded['commit'] or 'local'}), whose weights differ from those of '{config.model.model}' now;"
-                f" {remedy}"
-            )
+    run_dir = checkpoint.parent
+    if not (run_dir / "environment.json").exists():
+        return
+    environment = json.loads((run_dir / "environment.json").read_text())
+    before, now = yaml.safe_load((run_dir / "config.yaml").read_text()), yaml.safe_load(config.to_yaml())
+    for key in FIXED:
+        if before[key] != now[key]:
+            raise UserError(f"{key}: the run in '{run_dir}' has {before[key]}, not {now[key]}; {remedy}")
+    recorded = environment["base_model"]
+    if recorded["fingerprint"] != base.fingerprint():
+        raise UserError(
+            f"model: the run in '{run_dir}' started from {recorded['name']} ({recorded['commit'] or 'local'}), whose"
+            f" weights differ from those of '{config.model.model}' now; {remedy}"
+        )
+    if environment["train_rows"] != rows.fingerprint():
+        raise UserError(f"train_data: the run in '{run_dir}' has other rows of {now['train_data']}; {remedy}")
+    rows_before, rows_now = environment["rows_per_step"], rows_per_step(config, processes)
+    if rows_before != rows_now:
+        raise UserError(
+            f"per_device_train_batch_size: the run in '{run_dir}' takes {rows_before} rows a step (batch size x"
+            f" gradient_accumulation_steps x processes), not {rows_now}; {remedy}"
+        )
 
 
 def remove_final_model(run_dir: Path) -> None:
@@ -120,7 +120,7 @@ def remove_final_model(run_dir: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def write_record(config: Config, base: BaseModel, run_dir: Path, processes: int) -> None:
+def write_record(config: Config, base: BaseModel, rows: EncodedRows, run_dir: Path, processes: int) -> None:
     """Writes `config.yaml` (which `--config` reads back) and `environment.json`; clears an interrupted save away."""
     shutil.rmtree(run_dir / STAGING, ignore_errors=True)
     environment: dict[str, Any] = {
@@ -134,6 +134,7 @@ def write_record(config: Config, base: BaseModel, run_dir: Path, processes: int)
         "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu",
         "processes": processes,
+        "train_rows": rows.fingerprint(),
         "rows_per_step": rows_per_step(config, processes),
         "threads": torch.get_num_threads(),
     }
@@ -143,5 +144,6 @@ def write_record(config: Config, base: BaseModel, run_dir: Path, processes: int)
 
 def _write(path: Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
+    with writing(path.name, path.parent):
+        partial.write_text(text)
+        os.replace(partial, path)

@@ -65,6 +65,11 @@ def run(config: Config) -> int:
         raise UserError(
             f"model: '{base.name}' holds {positions} tokens, the longest row has {longest}; take another model"
         )
+    if args.dataloader_drop_last and len(encoded) < args.train_batch_size * state.num_processes:
+        raise UserError(
+            f"dataloader_drop_last: {len(encoded)} rows are less than a batch of {args.train_batch_size} on each of"
+            f" {state.num_processes} processes, and would all be dropped; lower --per_device_train_batch_size"
+        )
     for name, rows in eval_sets.items():
         ids = base.tokenizer(rows["prompt"][:], add_special_tokens=False)["input_ids"]
         try:
@@ -78,8 +83,8 @@ def run(config: Config) -> int:
     run_folder.check_space(run_dir, base.model)
     if state.is_main_process:
         if checkpoint is not None:
-            run_folder.check_same_run(config, base, run_dir, checkpoint, state.num_processes)
-        run_folder.write_record(config, base, run_dir, state.num_processes)
+            run_folder.check_same_run(config, base, encoded, checkpoint, state.num_processes)
+        run_folder.write_record(config, base, encoded, run_dir, state.num_processes)
 
     args.push_to_hub = False  # afterwards, by training.push; the Trainer's own would push staging folders
     metrics, progress, sigterm = callbacks.MetricsFile(run_dir), callbacks.Progress(), callbacks.StopOnSigterm()
@@ -122,13 +127,14 @@ def run(config: Config) -> int:
             progress.close()
             sigterm.close()
         if not sigterm.received:
-            trainer.save_model()
+            trainer.save_final_model()
     if sigterm.received:
         say(
             f"SIGTERM: saved {run_dir}/checkpoint-{trainer.state.global_step}; go on with --resume_from_checkpoint auto"
         )
         return 143
-    say(progress.table())
+    if progress.measured:
+        say(progress.table())
     say(f"checkpoints, metrics.jsonl and the trained model are in {run_dir}/")
     if push and state.is_main_process:
         from training.push import push_run

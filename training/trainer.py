@@ -3,6 +3,7 @@
 Everything else is the Trainer's: optimizer, schedules, mixed precision, accumulation, DDP and FSDP, reporting.
 """
 
+import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -12,7 +13,6 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
@@ -21,10 +21,13 @@ from transformers.trainer_utils import rotate_checkpoints
 from evaluation.nim_accuracy.nim_accuracy import text_matches
 from evaluation.predict import answer_budget, predict
 from nim_dataset.errors import UserError
-from training.anchor import Anchor
-from training.checkpoints import STAGING, commit_checkpoint, last_complete_checkpoint
+from training.anchor import Anchor, local_part
+from training.checkpoints import STAGING, commit_checkpoint, last_complete_checkpoint, writing
 from training.encoding import AnswerCollator, EncodedRows
 from training.row_attention import BY_ROW, attention, rows_stay_apart
+
+LOSS_UNDER_WAY = "loss_under_way"
+"""Where trainer_state.json keeps the sum of the losses since the last line of the log, and that line's step."""
 
 
 class AnchoredTrainer(Trainer):
@@ -89,20 +92,26 @@ class AnchoredTrainer(Trainer):
         """One micro-batch. After the last one of an optimizer step, the anchor's gradient is added, once."""
         with attention(self.model, BY_ROW) if self.end_to_end else nullcontext():
             loss = super().training_step(model, inputs, *args, **kwargs)
-        if not torch.isfinite(loss):
-            self._stop_on_non_finite_loss(loss)
+        self._stop_unless_finite("loss", loss, self.state.global_step + 1)
         if self.anchor is not None and self.accelerator.sync_gradients:
             scaler = self.accelerator.scaler
             self.anchor.add_gradient(scale=scaler.get_scale() if scaler is not None else 1.0)
         return loss
 
-    def _stop_on_non_finite_loss(self, loss: Tensor) -> None:
-        last = last_complete_checkpoint(self.run_dir)
-        raise UserError(
-            f"the loss became {loss.item()} at step {self.state.global_step + 1} (learning rate"
-            f" {self._get_learning_rate():.3g}); the last good checkpoint is {last or 'none'};"
-            " lower --learning_rate, or clip harder with --max_grad_norm"
-        )
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        if self.accelerator.scaler is None:  # which leaves such steps out, and goes on
+            self._stop_unless_finite("gradient", torch.as_tensor(norm), self.state.global_step + 1)
+        return norm
+
+    def _stop_unless_finite(self, what: str, value: Tensor, step: int) -> None:
+        if not torch.isfinite(value).all():
+            last = last_complete_checkpoint(self.run_dir)
+            raise UserError(
+                f"the {what} became {value.sum().item()} at step {step} (learning rate"
+                f" {self._get_learning_rate():.3g}); the last good checkpoint is {last or 'none'}; lower"
+                " --learning_rate or --anchor_weight, or clip harder with --max_grad_norm"
+            )
 
     def _drop_anchor_here(self, model: nn.Module) -> None:
         if self.anchor is None and self.anchor_weight > 0:
@@ -120,7 +129,10 @@ class AnchoredTrainer(Trainer):
             self.model.load_state_dict(saved.state_dict(), strict=True)
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
-        model, dataloader = super()._prepare_for_training(*args, **kwargs)
+        try:
+            model, dataloader = super()._prepare_for_training(*args, **kwargs)
+        except (ValueError, TypeError) as error:  # such as a schedule that needs --lr_scheduler_kwargs
+            raise UserError(" ".join(str(error).split())) from error
         self._drop_anchor_here(self.model)
         return model, dataloader
 
@@ -177,18 +189,35 @@ class AnchoredTrainer(Trainer):
         (Path(output_dir or self.run_dir) / TRAINING_ARGS_NAME).unlink(missing_ok=True)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        try:
+        for name, parameter in self.model.named_parameters():
+            self._stop_unless_finite(f"weight {name}", local_part(parameter.detach()), self.state.global_step)
+        loss_sum = self.accelerator.reduce(self._tr_loss, reduction="mean").item()
+        kept_in_json: Any = self.state.stateful_callbacks
+        kept_in_json[LOSS_UNDER_WAY] = {"sum": loss_sum, "since": self._globalstep_last_logged}
+        with writing(f"checkpoint-{self.state.global_step}", self.run_dir):
             super()._save_checkpoint(model, trial)
-        except (OSError, RuntimeError, SafetensorError) as error:  # each writer has its own name for a full disk
-            free = shutil.disk_usage(self.run_dir).free
-            last = last_complete_checkpoint(self.run_dir)
-            raise UserError(
-                f"output_dir: could not write checkpoint-{self.state.global_step} to '{self.run_dir}'"
-                f" ({' '.join(str(error).split())[:120]}; {free / 1e9:.2f} GB free); the last good checkpoint is"
-                f" {last or 'none'}; free some space and continue with --resume_from_checkpoint auto"
-            ) from error
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                commit_checkpoint(self.run_dir, self.state.global_step)
+                rotate_checkpoints(output_dir=str(self.run_dir), save_total_limit=self.args.save_total_limit)
         self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            commit_checkpoint(self.run_dir, self.state.global_step)
-            rotate_checkpoints(output_dir=str(self.run_dir), save_total_limit=self.args.save_total_limit)
-        self.accelerator.wait_for_everyone()
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        # Trainer begins another mean of the loss when it continues; the one that was under way is to go on.
+        kept_in_json: Any = self.state.stateful_callbacks
+        under_way = kept_in_json.get(LOSS_UNDER_WAY)
+        if under_way and self.state.global_step == self._initial_global_step:
+            self._tr_loss.fill_(under_way["sum"])
+            self._globalstep_last_logged = under_way["since"]
+        super()._run_epoch(*args, **kwargs)
+
+    def save_final_model(self) -> None:
+        """Writes the model and its tokenizer into the run's folder, each file whole or not at all."""
+        staged = self.run_dir / STAGING / "final"
+        with writing("the trained model", self.run_dir):
+            self.save_model(str(staged))
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                for file in sorted(staged.iterdir(), key=lambda file: file.name == "config.json"):  # it says "done"
+                    os.replace(file, self.run_dir / file.name)
+                shutil.rmtree(self.run_dir / STAGING, ignore_errors=True)

@@ -13,9 +13,10 @@ from transformers import AutoModelForCausalLM
 
 import nim_dataset
 from nim_dataset.errors import UserError
-from training.config import parse_config
+from training.base_model import load_base
+from training.config import ModelConfig, parse_config
 from training.encoding import encode_rows
-from training.run_folder import check_same_run, find_resume, open_folder
+from training.run_folder import check_same_run
 from training.train import main
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -115,7 +116,8 @@ MISTAKES = {
     "endless": (["--train_data", "357", "--num_train_epochs", "nan"], "max_steps: no steps"),
     "infinite rate": (["--train_data", "357", "--learning_rate", "inf"], "learning_rate: inf is out of range"),
     "weights of nothing": (["--train_data", "357", "234", "--train_weights", "1", "nan"], "not above 0"),
-    "no DeepSpeed": (["--train_data", "357", "--deepspeed", "missing.json"], "deepspeed"),
+    "broken JSON": (["--train_data", "357", "--lr_scheduler_kwargs", "{bad}"], r"lr_scheduler_kwargs: '{bad}' is not"),
+    "seed": (["--train_data", "357", "--seed", "99999999999999"], "seed: 99999999999999 is out of range"),
     "limit of 0": (["--train_data", "357", "--save_total_limit", "0"], "save_total_limit: 0 is out of range"),
     "negative decay": (["--train_data", "357", "--weight_decay", "-1"], "weight_decay: -1.0 is out of range"),
 }
@@ -140,11 +142,16 @@ def test_mistakes_in_the_file_are_one_line_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--train_data", "cheeting"], "unknown recipe 'cheeting', did you mean 'cheating'"),
+        (["--train_data", "cheeting"], "train_data: unknown recipe 'cheeting', did you mean 'cheating'"),
         (["--train_data", "missing.jsonl"], "missing.jsonl: No such file"),
         (["--train_data", "quickstart,n_train=64", "--max_length", "20"], "max_length: 64 of the 64 rows"),
         (["--model", "tiney"], r"model: 'tiney' is neither a folder, nor built in \(tiny\), did you mean 'tiny'"),
         (["--model", "./nowhere"], "model: './nowhere' is neither a folder"),
+        (["--train_data", "quickstart,n_train=0"], "train_data: 'quickstart,n_train=0:train' has no rows"),
+        (["--eval_data", "quickstart:evl"], "eval_data: .*did you mean 'eval'"),
+        (["--revision", "step9"], "revision: 'step9' is for a model on the Hub"),
+        (["--lr_scheduler_type", "cosine_with_min_lr"], "min_lr"),
+        (["--dataloader_drop_last", "--per_device_train_batch_size", "65"], "dataloader_drop_last: 64 rows are less"),
         (["--optim", "adamw_bnb_8bit"], "bitsandbytes"),
         (["--output_dir", "/dev/null/run"], "output_dir: cannot write to '/dev/null/run'"),
         (["--resume_from_checkpoint", "nowhere"], "resume_from_checkpoint: 'nowhere' is not a training checkpoint"),
@@ -159,7 +166,7 @@ def test_mistakes_found_before_training(tmp_path: Path, flags: list[str], messag
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_a_run_is_not_mixed_with_another_one(tmp_path: Path) -> None:
+def test_a_run_is_not_mixed_with_another_one(tmp_path: Path, data: Any) -> None:
     path = write(
         tmp_path, model="tiny", train_data=["quickstart,n_train=64"], max_steps=2, per_device_train_batch_size=4,
         eval_rows=0, disable_tqdm=True, save_at=[1], warmup_steps=0, output_dir=str(tmp_path / "run"),
@@ -171,23 +178,36 @@ def test_a_run_is_not_mixed_with_another_one(tmp_path: Path) -> None:
         (["--anchor_weight", "1"], "anchor_weight: the run in .* has 0.0001, not 1.0"),
         (["--seed", "3"], "seed: the run in .* has 0, not 3"),
         (["--weight_decay", "0.5"], "weight_decay: the run in .* has 0.0, not 0.5"),
-        (["--num_train_epochs", "7"], "num_train_epochs: the run in .* has 130, not 7.0"),
+        (["--num_train_epochs", "7"], "num_train_epochs: the run in .* has 130.0, not 7.0"),
+        (["--adam_beta2", "0.5"], "adam_beta2: the run in .* has 0.999, not 0.5"),
         (["--per_device_train_batch_size", "8"], r"per_device_train_batch_size: .* takes 4 rows a step .*, not 8"),
     ):
-        with pytest.raises(UserError, match=message):
-            main(["--config", path, "--resume_from_checkpoint", "auto", *flags])
+        for resume in ("auto", str(tmp_path / "run" / "checkpoint-1")):
+            with pytest.raises(UserError, match=message):
+                main(["--config", path, "--resume_from_checkpoint", resume, *flags])
 
-    # Another base: the checkpoint is given by name, so settings may differ, but neither the shape nor the anchor.
     checkpoint = str(tmp_path / "run" / "checkpoint-1")
     for elsewhere in ([], ["--output_dir", str(tmp_path / "other")]):
-        with pytest.raises(UserError, match=r"started from tiny .* weights differ"):
+        with pytest.raises(UserError, match=r"model: the run in .* has tiny, not"):
             main(["--config", path, "--resume_from_checkpoint", checkpoint, "--model", checkpoint, *elsewhere])
     config = parse_config(["--config", path, "--resume_from_checkpoint", checkpoint])
-    from training.base_model import load_base
+    for base, message in (
+        (load_base(ModelConfig(checkpoint), 0, [], []), r"started from tiny .* weights differ"),
+        (load_base(config.model, 0, ["another text"] * 64, []), r"has vocab_size=\d+, the model 'tiny' has"),
+    ):
+        with pytest.raises(UserError, match=message):
+            check_same_run(config, base, data.encoded, Path(checkpoint), 1)
 
-    base = load_base(config.model, 0, ["another text"] * 64, [])
-    with pytest.raises(UserError, match=r"checkpoint-1 has vocab_size=\d+, the model 'tiny' has"):
-        check_same_run(config, base, open_folder(config), find_resume(config, tmp_path / "run")[0] or tmp_path, 1)
+    rows = [{"prompt": f"one and {n}", "answer": "take 1 coin"} for n in range(16)]
+    own, run = (
+        tmp_path / "own.jsonl",
+        ["--output_dir", str(tmp_path / "own"), "--train_data", str(tmp_path / "own.jsonl")],
+    )
+    own.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["--config", path, *run]) == 0
+    own.write_text("".join(json.dumps(row) + "\n" for row in reversed(rows)))
+    with pytest.raises(UserError, match=r"train_data: the run in .* has other rows"):
+        main(["--config", path, *run, "--resume_from_checkpoint", "auto"])
 
     # Complete: nothing is trained, and the run's model is that of its last checkpoint.
     (tmp_path / "run" / "model.safetensors").unlink()
@@ -216,6 +236,33 @@ def test_a_model_with_too_few_positions_is_one_line(tmp_path: Path, data: Any, p
         main([*flags, "--output_dir", str(tmp_path / "run")])
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ["--learning_rate", "1e39"],
+            r"the weight \S+ became (nan|-?inf) at step 1 .* the last good checkpoint is none",
+        ),
+        (["--anchor_weight", "1e38"], r"the gradient became (nan|inf) at step 2 .* checkpoint is .*checkpoint-1;"),
+    ],
+)
+def test_what_is_not_finite_stops_the_run_and_is_not_saved(tmp_path: Path, flags: list[str], message: str) -> None:
+    path = write(
+        tmp_path, model="tiny", train_data=["quickstart,n_train=64"], per_device_train_batch_size=4, warmup_steps=0,
+        eval_rows=0, disable_tqdm=True, output_dir=str(tmp_path / "run"), max_steps=4, save_steps=1, logging_steps=1,
+    )  # fmt: skip
+    with pytest.raises(UserError, match=message):
+        main(["--config", path, *flags])
+
+
+@pytest.mark.parametrize(("blocked", "what"), [("tokenizer.json", "the trained model"), ("metrics.jsonl", "metrics")])
+def test_what_cannot_be_written_is_one_line(tmp_path: Path, blocked: str, what: str) -> None:
+    flags = ["--model", "tiny", "--train_data", "quickstart,n_train=64", "--eval_rows", "0", "--max_steps", "1"]
+    (tmp_path / "run" / blocked).mkdir(parents=True)
+    with pytest.raises(UserError, match=rf"output_dir: could not write {what}.* \(Is a directory; .* GB free\)"):
+        main([*flags, "--output_dir", str(tmp_path / "run")])
+
+
 def test_a_continued_run_logs_the_losses_of_an_uninterrupted_one(tmp_path: Path) -> None:
     path = write(
         tmp_path, model="tiny", train_data=["quickstart,n_train=64"], per_device_train_batch_size=4, warmup_steps=0,
@@ -228,7 +275,7 @@ def test_a_continued_run_logs_the_losses_of_an_uninterrupted_one(tmp_path: Path)
 
     assert main(["--config", path]) == 0
     uninterrupted = losses()
-    assert list(uninterrupted) == [4, 6, 8, 10]
+    assert list(uninterrupted) == [4, 8]
     shutil.rmtree(tmp_path / "run" / "checkpoint-10")
     assert main(["--config", path, "--resume_from_checkpoint", "auto"]) == 0
     assert losses() == uninterrupted
