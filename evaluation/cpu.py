@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nim_dataset.errors import UserError
+
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 SMALL = 1 << 20
 """Multiplications below which a product is left to MKL: choosing a kernel would take longer than the product."""
@@ -23,9 +25,12 @@ _override: list[torch.library.Library] = []  # an override lasts as long as its 
 def set_up_process(threads: int, on_cpu: bool) -> None:
     """Gives this process its threads and, when it computes `on_cpu`, what else makes it fast; before any model.
 
-    `threads` of 0 are the process's share of the cores, of which `accelerate launch` by itself gives it one.
+    `threads` of 0 are the process's share of the cores, of which `accelerate launch` by itself gives it one. Raises
+    `UserError` for more threads than cores.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not 0 <= threads <= cores:
+        raise UserError(f"threads: {threads} is out of range; give 1 to {cores}, or 0 to share the cores")
     torch.set_num_threads(threads or max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1))
     if on_cpu:
         keep_freed_memory()

@@ -11,6 +11,11 @@ interrupted continues where it stopped, sets and checkpoints can be added later,
 Exit status: 0 when all is scored, 1 when a checkpoint is broken, 2 for a user's mistake.
 """
 
+from evaluation.launcher import end_with_launcher
+
+if __name__ == "__main__":
+    end_with_launcher()
+
 import argparse
 import sys
 import time
@@ -68,6 +73,8 @@ class Sweep:
 
     def run(self) -> None:
         """Scores what is missing, and when watching, what comes, until the run is over."""
+        if self.args.watch and not self._find():
+            self._say(f"waiting for checkpoints in {self.run_folder}/")
         while True:
             over = self._run_is_over()  # asked first: a checkpoint written meanwhile is then seen in this round
             todo = self._todo() if self.accelerator.is_main_process else []
@@ -97,8 +104,11 @@ class Sweep:
             for name in self.settings.datasets:
                 path = predictions_path(self.output, checkpoint, name)
                 if path.is_file():
-                    rows = list(read_jsonl(path))
-                    self.results[checkpoint, name] = result_rows(checkpoint, entry["step"], name, rows)
+                    try:
+                        rows = list(read_jsonl(path))
+                        self.results[checkpoint, name] = result_rows(checkpoint, entry["step"], name, rows)
+                    except (KeyError, IndexError, ValueError):
+                        raise UserError(f"{path} is damaged; remove it to have its rows scored again") from None
 
     def _todo(self) -> Todo:
         todo = []

@@ -1,11 +1,11 @@
 """What happens around the steps: metrics.jsonl, progress, when to save, and what to do on SIGTERM."""
 
-import ctypes
 import json
 import math
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,18 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from training.checkpoints import writing
 
-PR_SET_PDEATHSIG = 1  # of Linux's prctl.h: the signal to have when the parent ends
+
+class Begin(TrainerCallback):
+    """Calls `change_folder` on the main process when all is ready to train, and nothing can be mistaken any more."""
+
+    def __init__(self, change_folder: Callable[[], None]) -> None:
+        self.change_folder = change_folder
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if state.is_world_process_zero:
+            self.change_folder()
 
 
 class MetricsFile(TrainerCallback):
@@ -55,8 +66,15 @@ class MetricsFile(TrainerCallback):
     def _lines(self) -> list[str]:
         if not self.path.exists():
             return []
-        lines = self.path.read_text().splitlines(keepends=True)
-        return [line for line in lines if line.endswith("\n")]  # a kill can cut the last one short
+        return [line for line in self.path.read_text().splitlines(keepends=True) if _is_whole(line)]
+
+
+def _is_whole(line: str) -> bool:
+    """A kill or a full disk can cut a line short."""
+    try:
+        return line.endswith("\n") and "step" in json.loads(line)
+    except ValueError:
+        return False
 
 
 class Progress(TrainerCallback):
@@ -143,15 +161,6 @@ class SaveAndMeasure(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         control.should_evaluate |= control.should_save and self.measure
-
-
-def end_with_launcher() -> None:
-    """Has SIGTERM sent to this process when `accelerate launch`, which hands no signal on to a single one, ends.
-
-    On Linux, by the kernel; elsewhere nothing is done. To be called early, since a launcher that is gone ends nothing.
-    """
-    if sys.platform == "linux" and "ACCELERATE_MIXED_PRECISION" in os.environ:  # started by accelerate launch
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class StopOnSigterm(TrainerCallback):

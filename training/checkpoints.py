@@ -42,6 +42,11 @@ def commit_checkpoint(run_dir: Path, step: int) -> None:
         (run_dir / STAGING).rmdir()
 
 
+def trained_for(checkpoint: Path) -> int:
+    """The steps that the run was planned for when it saved this checkpoint."""
+    return int(json.loads((checkpoint / "trainer_state.json").read_text())["max_steps"])
+
+
 def is_finished(checkpoint: Path, max_steps: int) -> bool:
     """Whether a run of `max_steps` (or, below 1, of the steps it was planned for) ends with this checkpoint."""
     state = json.loads((checkpoint / "trainer_state.json").read_text())

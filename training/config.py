@@ -98,7 +98,7 @@ class TrainConfig(TrainingArguments):
     resume_from_checkpoint: str | None = option(
         None,
         "'auto' continues from the last complete checkpoint in output_dir, or starts when there is none; a folder"
-        " continues from that checkpoint.",
+        " continues from that checkpoint; 'false' does neither.",
     )
     per_device_train_batch_size: int = option(64, "Rows that a process puts through the model at once.")
     per_device_eval_batch_size: int = option(128, "Rows that a process decodes at once for exact match.")
@@ -117,6 +117,8 @@ class TrainConfig(TrainingArguments):
         if self.load_best_model_at_end:
             raise UserError("load_best_model_at_end: not supported; every checkpoint is kept, so choose after a sweep")
         self.output_dir = self.output_dir or "runs/run"
+        if str(self.resume_from_checkpoint).lower() in ("false", "none", ""):
+            self.resume_from_checkpoint = None
         self.use_cpu |= not torch.accelerator.is_available()
         super().__post_init__()
 
@@ -153,7 +155,8 @@ class Config:
             for f in dataclasses.fields(part):
                 if f.name in shown:
                     value = getattr(part, f.name)
-                    values[f.name] = value.value if isinstance(value, enum.Enum) else value
+                    value = value.value if isinstance(value, enum.Enum) else value
+                    values[f.name] = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value  # type: ignore[arg-type]
         return yaml.safe_dump(values, sort_keys=False)
 
 
@@ -185,7 +188,12 @@ def parse_config(argv: Sequence[str]) -> Config:
     except json.JSONDecodeError as error:  # of one of TrainingArguments' options with keyword arguments
         name = next((flag for flag, value in pairwise(argv) if value == error.doc), "an option").lstrip("-")
         raise UserError(f"{name}: '{error.doc}' is not valid JSON ({error.msg})") from None
-    except (ValueError, OverflowError, ImportError) as error:  # from TrainingArguments: an impossible combination
+    except (
+        ValueError,
+        TypeError,
+        OverflowError,
+        ImportError,
+    ) as error:  # from TrainingArguments: an impossible combination
         raise UserError(" ".join(str(error).split())) from None
     if strange:
         raise UserError(f"unknown option '{strange[0]}'{suggest(strange[0].lstrip('-'), known)}; see --help")
@@ -250,7 +258,6 @@ def _validate(config: Config) -> None:
         "max_length": (data.max_length, 1),
         "eval_rows": (data.eval_rows, 0),
         "anchor_weight": (train.anchor_weight, 0),
-        "threads": (train.threads, 0),
         "learning_rate": (train.learning_rate, 0),
         "weight_decay": (train.weight_decay, 0),
         "max_grad_norm": (train.max_grad_norm, 0),
@@ -260,6 +267,7 @@ def _validate(config: Config) -> None:
         "save_at": (min(train.save_at, default=1), 1),
         "seed": (train.seed, 0),
         "adam_epsilon": (train.adam_epsilon, 0),
+        "neftune_noise_alpha": (train.neftune_noise_alpha or 0, 0),
     }
     for name, (value, least) in at_least.items():
         if not least <= value < math.inf:
@@ -277,6 +285,12 @@ def _validate(config: Config) -> None:
             raise UserError(f"report_to: {unknown('tool', name, INTEGRATION_TO_CALLBACK)}")
     if train.label_smoothing_factor:
         raise UserError("label_smoothing_factor: not supported, since the loss is that of the right answer alone")
+    if train.save_only_model or train.ignore_data_skip or train.use_liger_kernel:
+        name = next(n for n in ("save_only_model", "ignore_data_skip", "use_liger_kernel") if getattr(train, n))
+        why = "it computes the loss itself" if name == "use_liger_kernel" else "a run could not be continued exactly"
+        raise UserError(f"{name}: not supported, since {why}")
+    if train.dataloader_persistent_workers and not train.dataloader_num_workers:
+        raise UserError("dataloader_persistent_workers: there are none; give --dataloader_num_workers too")
     if train.hub_token:
         raise UserError(
             "hub_token: a token does not belong in a file or on a command line; use `hf auth login`, or HF_TOKEN"

@@ -51,6 +51,8 @@ def load_eval(config: DataConfig) -> dict[str, Dataset]:
 
 
 def _load(field: str, source: str, limit: int | None = None) -> Dataset:
+    if "=" in source.partition(",")[0] and not is_file(source):
+        raise UserError(f"{field}: '{source}' names no recipe; in YAML, quote one with options: ['cheating,seed=1']")
     try:
         return load_source(source, limit)
     except UserError as error:

@@ -5,21 +5,25 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from filelock import FileLock, Timeout
 
 from nim_dataset.errors import UserError
 from training.base_model import BaseModel
-from training.checkpoints import STAGING, last_complete_checkpoint, list_checkpoints, what_is_missing, writing
+from training.checkpoints import STAGING, last_complete_checkpoint, list_checkpoints, step_of, what_is_missing, writing
 from training.config import FIXED, Config
 from training.encoding import EncodedRows
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "tokenizers", "huggingface_hub", "nim-testbed")
 GIGABYTE = 1e9
+START_OVER = "start over with --overwrite_output_dir, or choose another --output_dir"
 
 
 def open_folder(config: Config) -> Path:
@@ -32,16 +36,27 @@ def open_folder(config: Config) -> Path:
         probe.unlink()
     except OSError as error:
         raise UserError(f"output_dir: cannot write to '{run_dir}' ({error.strerror}); choose another folder") from None
-    existing = list_checkpoints(run_dir)
-    if existing and config.train.overwrite_output_dir:
-        for folder in [*existing, run_dir / STAGING]:
-            shutil.rmtree(folder, ignore_errors=True)
-    elif existing and not config.train.resume_from_checkpoint:
+    there = [path.name for path in (run_dir / "model.safetensors", *list_checkpoints(run_dir)) if path.exists()]
+    if there and not config.train.overwrite_output_dir and not config.train.resume_from_checkpoint:
         raise UserError(
-            f"output_dir: '{run_dir}' already has {existing[-1].name}; continue with --resume_from_checkpoint auto,"
-            " start over with --overwrite_output_dir, or choose another --output_dir"
+            f"output_dir: '{run_dir}' already has {there[-1]}; continue with --resume_from_checkpoint auto,"
+            f" {START_OVER}"
         )
     return run_dir
+
+
+@contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Keeps other runs out of the folder; raises `UserError` when one is at work there."""
+    lock = FileLock(run_dir / ".lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"output_dir: another run is at work in '{run_dir}'; wait, or choose another folder") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def check_space(run_dir: Path, model: torch.nn.Module) -> None:
@@ -69,7 +84,13 @@ def find_resume(config: Config, run_dir: Path) -> tuple[Path | None, list[str]]:
         if missing := what_is_missing(Path(wanted)):
             raise UserError(f"resume_from_checkpoint: '{wanted}' is not complete: {missing}; give another, or 'auto'")
         return Path(wanted), notes
-    return last_complete_checkpoint(run_dir, notes), notes
+    last = last_complete_checkpoint(run_dir, notes)
+    if last is None and (list_checkpoints(run_dir) or (run_dir / "model.safetensors").exists()):
+        raise UserError(
+            f"resume_from_checkpoint: '{run_dir}' holds a run without a checkpoint to continue from"
+            f" ({'; '.join(notes) or 'it saved none'}); {START_OVER}"
+        )
+    return last, notes
 
 
 def rows_per_step(config: Config, processes: int) -> int:
@@ -83,6 +104,22 @@ def check_same_run(config: Config, base: BaseModel, rows: EncodedRows, checkpoin
     What the run had is read in the folder that the checkpoint lies in; a checkpoint alone is compared by shape.
     """
     remedy = "give the run's own, or start another run, in another --output_dir"
+    run_dir, environment = checkpoint.parent, None
+    if (run_dir / "environment.json").exists():
+        try:
+            environment = json.loads((run_dir / "environment.json").read_text())
+            before, now = yaml.safe_load((run_dir / "config.yaml").read_text()), yaml.safe_load(config.to_yaml())
+            changed = [key for key in FIXED if before[key] != now[key]]
+            recorded, train_rows, rows_before = (
+                environment[key] for key in ("base_model", "train_rows", "rows_per_step")
+            )
+        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+            raise UserError(
+                f"resume_from_checkpoint: config.yaml or environment.json in '{run_dir}' is damaged, so nobody knows"
+                " what run it is; start another one, in another --output_dir"
+            ) from None
+        for key in changed:
+            raise UserError(f"{key}: the run in '{run_dir}' has {before[key]}, not {now[key]}; {remedy}")
     ours, theirs = base.model.config.to_dict(), json.loads((checkpoint / "config.json").read_text())
     for key in ("model_type", "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"):
         if ours.get(key) != theirs.get(key):
@@ -90,39 +127,43 @@ def check_same_run(config: Config, base: BaseModel, rows: EncodedRows, checkpoin
                 f"resume_from_checkpoint: {checkpoint} has {key}={theirs.get(key)}, the model '{config.model.model}'"
                 f" has {ours.get(key)}; {remedy}"
             )
-    run_dir = checkpoint.parent
-    if not (run_dir / "environment.json").exists():
+    if environment is None:
         return
-    environment = json.loads((run_dir / "environment.json").read_text())
-    before, now = yaml.safe_load((run_dir / "config.yaml").read_text()), yaml.safe_load(config.to_yaml())
-    for key in FIXED:
-        if before[key] != now[key]:
-            raise UserError(f"{key}: the run in '{run_dir}' has {before[key]}, not {now[key]}; {remedy}")
-    recorded = environment["base_model"]
     if recorded["fingerprint"] != base.fingerprint():
         raise UserError(
             f"model: the run in '{run_dir}' started from {recorded['name']} ({recorded['commit'] or 'local'}), whose"
             f" weights differ from those of '{config.model.model}' now; {remedy}"
         )
-    if environment["train_rows"] != rows.fingerprint():
+    if train_rows != rows.fingerprint():
         raise UserError(f"train_data: the run in '{run_dir}' has other rows of {now['train_data']}; {remedy}")
-    rows_before, rows_now = environment["rows_per_step"], rows_per_step(config, processes)
-    if rows_before != rows_now:
+    if rows_before != (rows_now := rows_per_step(config, processes)):
         raise UserError(
             f"per_device_train_batch_size: the run in '{run_dir}' takes {rows_before} rows a step (batch size x"
             f" gradient_accumulation_steps x processes), not {rows_now}; {remedy}"
         )
 
 
-def remove_final_model(run_dir: Path) -> None:
-    """Takes away what the end of an earlier run left, so that nobody takes it for this run's."""
+def check_is_last(run_dir: Path, checkpoint: Path) -> None:
+    """Raises `UserError` when the folder has complete checkpoints that do not lead to `checkpoint`."""
+    for other in list_checkpoints(run_dir):
+        own = other.resolve().parent == checkpoint.resolve().parent
+        if not (own and step_of(other) <= step_of(checkpoint)) and what_is_missing(other) is None:
+            raise UserError(
+                f"resume_from_checkpoint: '{run_dir}' has {other.name}, which does not lead to {checkpoint}; continue"
+                " in another --output_dir"
+            )
+
+
+def begin(config: Config, base: BaseModel, rows: EncodedRows, run_dir: Path, processes: int) -> None:
+    """Makes the folder this run's: writes `config.yaml` (which `--config` reads back) and `environment.json`.
+
+    Before, takes away an interrupted save, the final model of an earlier end, so that nobody takes it for this run's,
+    and with `overwrite_output_dir` the checkpoints.
+    """
+    for folder in [run_dir / STAGING, *(list_checkpoints(run_dir) if config.train.overwrite_output_dir else [])]:
+        shutil.rmtree(folder, ignore_errors=True)
     for file in (run_dir / "config.json", *run_dir.glob("*.safetensors*")):
         file.unlink(missing_ok=True)
-
-
-def write_record(config: Config, base: BaseModel, rows: EncodedRows, run_dir: Path, processes: int) -> None:
-    """Writes `config.yaml` (which `--config` reads back) and `environment.json`; clears an interrupted save away."""
-    shutil.rmtree(run_dir / STAGING, ignore_errors=True)
     environment: dict[str, Any] = {
         "command": sys.argv,
         "base_model": {

@@ -6,11 +6,19 @@ Writes to runs/<name of the config file>/: config.yaml, environment.json, metric
 the trained model. `--help` explains every option; `--print_config` shows what would run.
 """
 
+from evaluation.launcher import end_with_launcher
+
+if __name__ == "__main__":
+    end_with_launcher()
+
 import sys
+from contextlib import nullcontext
+from pathlib import Path
 
 import datasets
 import torch
 from accelerate import PartialState
+from datasets import Dataset
 from transformers import PrinterCallback, ProgressCallback
 from transformers.utils import logging as transformers_logging
 
@@ -19,10 +27,10 @@ from evaluation.predict import answer_budget, check_fits
 from nim_dataset.errors import UserError, exit_on_user_error
 from training import callbacks, run_folder
 from training.anchor import describe
-from training.base_model import load_base
-from training.checkpoints import copy_model, is_finished
+from training.base_model import BaseModel, load_base
+from training.checkpoints import copy_model, is_finished, trained_for
 from training.config import Config, parse_config
-from training.encoding import encode_rows
+from training.encoding import EncodedRows, encode_rows
 from training.rows import load_eval, load_train
 from training.trainer import AnchoredTrainer
 
@@ -43,16 +51,21 @@ def run(config: Config) -> int:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     datasets.disable_progress_bars()
-    say = print if state.is_main_process else lambda *_: None
 
-    push = args.push_to_hub
-    if push:
+    if args.push_to_hub:
         from training.push import check_credentials
 
         if state.is_main_process:
             check_credentials(args.hub_model_id, private=bool(args.hub_private_repo))
     run_dir = run_folder.open_folder(config)
+    with run_folder.locked(run_dir) if state.is_main_process else nullcontext():
+        return train(config, run_dir)
 
+
+def train(config: Config, run_dir: Path) -> int:
+    """Trains in the folder, which is this run's alone; returns the exit status."""
+    args, state = config.train, PartialState()
+    say = print if state.is_main_process else lambda *_: None
     with state.main_process_first():
         train_rows, eval_sets = load_train(config.data, args.seed), load_eval(config.data)
     sample = train_rows.select(range(min(TOKENIZER_ROWS, len(train_rows))))
@@ -60,33 +73,23 @@ def run(config: Config) -> int:
     base = load_base(config.model, args.seed, texts, [*sample["player_one"], *sample["player_two"]])
     encoded = encode_rows(train_rows, base.tokenizer, config.data.max_length, ", ".join(config.data.train_data))
 
-    positions, longest = getattr(base.model.config, "max_position_embeddings", None), len(encoded.longest_inputs()[0])
-    if positions is not None and longest > positions:
-        raise UserError(
-            f"model: '{base.name}' holds {positions} tokens, the longest row has {longest}; take another model"
-        )
-    if args.dataloader_drop_last and len(encoded) < args.train_batch_size * state.num_processes:
-        raise UserError(
-            f"dataloader_drop_last: {len(encoded)} rows are less than a batch of {args.train_batch_size} on each of"
-            f" {state.num_processes} processes, and would all be dropped; lower --per_device_train_batch_size"
-        )
-    for name, rows in eval_sets.items():
-        ids = base.tokenizer(rows["prompt"][:], add_special_tokens=False)["input_ids"]
-        try:
-            check_fits(base.model, ids, max(map(len, ids)) + answer_budget(base.tokenizer, rows["answer"]))
-        except UserError as error:  # now, and not at the first measurement
-            raise UserError(f"eval_data: '{name}': {error}") from None
+    check_rows_fit(config, base, encoded, eval_sets, state.num_processes)
 
     checkpoint, notes = run_folder.find_resume(config, run_dir)
     for note in notes:
         say(f"skipped {note}")
     run_folder.check_space(run_dir, base.model)
-    if state.is_main_process:
-        if checkpoint is not None:
-            run_folder.check_same_run(config, base, encoded, checkpoint, state.num_processes)
-        run_folder.write_record(config, base, encoded, run_dir, state.num_processes)
+    if state.is_main_process and checkpoint is not None:
+        run_folder.check_same_run(config, base, encoded, checkpoint, state.num_processes)
+        run_folder.check_is_last(run_dir, checkpoint)
 
+    planned = trained_for(checkpoint) if checkpoint is not None else 0
+    if planned and args.max_steps > 0 and planned != args.max_steps:
+        say(f"max_steps was {planned}: from here on the learning rate is that of a run of {args.max_steps} steps")
+    push = args.push_to_hub
     args.push_to_hub = False  # afterwards, by training.push; the Trainer's own would push staging folders
+    begin = callbacks.Begin(lambda: run_folder.begin(config, base, encoded, run_dir, state.num_processes))
+    measure = callbacks.SaveAndMeasure(args.save_at, bool(eval_sets))
     metrics, progress, sigterm = callbacks.MetricsFile(run_dir), callbacks.Progress(), callbacks.StopOnSigterm()
     try:
         trainer = AnchoredTrainer(
@@ -96,7 +99,7 @@ def run(config: Config) -> int:
             eval_dataset=eval_sets,
             processing_class=base.tokenizer,
             anchor_weight=args.anchor_weight,
-            callbacks=[callbacks.SaveAndMeasure(args.save_at, bool(eval_sets)), metrics, progress, sigterm],
+            callbacks=[begin, measure, metrics, progress, sigterm],
         )
         trainer.get_optimizer_cls_and_kwargs(args, base.model)
     except (ValueError, RuntimeError, ImportError) as error:  # such as a --report_to or --optim that is not installed
@@ -119,8 +122,6 @@ def run(config: Config) -> int:
         if state.is_main_process:
             copy_model(checkpoint, run_dir)  # it may have been killed before it did so
     else:
-        if state.is_main_process:
-            run_folder.remove_final_model(run_dir)
         try:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         finally:
@@ -145,9 +146,31 @@ def run(config: Config) -> int:
     return 0
 
 
+def check_rows_fit(
+    config: Config, base: BaseModel, encoded: EncodedRows, eval_sets: dict[str, Dataset], processes: int
+) -> None:
+    """Raises `UserError` for rows that the model cannot hold, or that would make no batch."""
+    args = config.train
+    positions, longest = getattr(base.model.config, "max_position_embeddings", None), len(encoded.longest_inputs()[0])
+    if positions is not None and longest > positions:
+        raise UserError(
+            f"model: '{base.name}' holds {positions} tokens, the longest row has {longest}; take another model"
+        )
+    if args.dataloader_drop_last and len(encoded) < args.train_batch_size * processes:
+        raise UserError(
+            f"dataloader_drop_last: {len(encoded)} rows are less than a batch of {args.train_batch_size} on each of"
+            f" {processes} processes, and would all be dropped; lower --per_device_train_batch_size"
+        )
+    for name, rows in eval_sets.items():
+        ids = base.tokenizer(rows["prompt"][:], add_special_tokens=False)["input_ids"]
+        try:
+            check_fits(base.model, ids, max(map(len, ids)) + answer_budget(base.tokenizer, rows["answer"]))
+        except UserError as error:  # now, and not at the first measurement
+            raise UserError(f"eval_data: '{name}': {error}") from None
+
+
 if __name__ == "__main__":
     with exit_on_user_error():
-        callbacks.end_with_launcher()
         parsed = parse_config(sys.argv[1:])
         set_up_process(parsed.train.threads, on_cpu=parsed.train.use_cpu)
         status = run(parsed)

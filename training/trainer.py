@@ -100,7 +100,7 @@ class AnchoredTrainer(Trainer):
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
-        if self.accelerator.scaler is None:  # which leaves such steps out, and goes on
+        if norm is not None and self.accelerator.scaler is None:  # a scaler leaves such steps out, and goes on
             self._stop_unless_finite("gradient", torch.as_tensor(norm), self.state.global_step + 1)
         return norm
 

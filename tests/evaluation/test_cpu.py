@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from evaluation.cpu import set_up_process
+from nim_dataset.errors import UserError
+
 ROOT = Path(__file__).resolve().parents[2]
 
 COMPARE = """
@@ -77,7 +80,7 @@ def test_products_agree_to_rounding_in_every_layout() -> None:
     assert "mkldnn::_linear_pointwise" in done.stdout
 
 
-@pytest.mark.parametrize(("threads", "processes", "expected"), [(3, 1, 3), (0, 1, None), (0, 1000, 1)])
+@pytest.mark.parametrize(("threads", "processes", "expected"), [(1, 1, 1), (0, 1, None), (0, 1000, 1)])
 def test_a_process_has_its_share_of_the_cores(threads: int, processes: int, expected: int | None) -> None:
     setting = f"from evaluation.cpu import set_up_process; set_up_process({threads}, on_cpu=False)"
     done = subprocess.run(
@@ -87,3 +90,8 @@ def test_a_process_has_its_share_of_the_cores(threads: int, processes: int, expe
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) == (expected or len(os.sched_getaffinity(0)))
+
+
+def test_more_threads_than_cores_are_a_mistake() -> None:
+    with pytest.raises(UserError, match="threads: 100000 is out of range; give 1 to"):
+        set_up_process(100_000, on_cpu=False)

@@ -16,7 +16,7 @@ from nim_dataset.errors import UserError
 from training.base_model import load_base
 from training.config import ModelConfig, parse_config
 from training.encoding import encode_rows
-from training.run_folder import check_same_run
+from training.run_folder import check_same_run, locked
 from training.train import main
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -118,6 +118,7 @@ MISTAKES = {
     "weights of nothing": (["--train_data", "357", "234", "--train_weights", "1", "nan"], "not above 0"),
     "broken JSON": (["--train_data", "357", "--lr_scheduler_kwargs", "{bad}"], r"lr_scheduler_kwargs: '{bad}' is not"),
     "seed": (["--train_data", "357", "--seed", "99999999999999"], "seed: 99999999999999 is out of range"),
+    "weights alone": (["--train_data", "357", "--save_only_model"], "save_only_model: not supported"),
     "limit of 0": (["--train_data", "357", "--save_total_limit", "0"], "save_total_limit: 0 is out of range"),
     "negative decay": (["--train_data", "357", "--weight_decay", "-1"], "weight_decay: -1.0 is out of range"),
 }
@@ -148,6 +149,7 @@ def test_mistakes_in_the_file_are_one_line_too(tmp_path: Path) -> None:
         (["--model", "tiney"], r"model: 'tiney' is neither a folder, nor built in \(tiny\), did you mean 'tiny'"),
         (["--model", "./nowhere"], "model: './nowhere' is neither a folder"),
         (["--train_data", "quickstart,n_train=0"], "train_data: 'quickstart,n_train=0:train' has no rows"),
+        (["--train_data", "quickstart", "n_train=64"], "train_data: 'n_train=64:train' names no recipe; in YAML"),
         (["--eval_data", "quickstart:evl"], "eval_data: .*did you mean 'eval'"),
         (["--revision", "step9"], "revision: 'step9' is for a model on the Hub"),
         (["--lr_scheduler_type", "cosine_with_min_lr"], "min_lr"),
@@ -215,10 +217,30 @@ def test_a_run_is_not_mixed_with_another_one(tmp_path: Path, data: Any) -> None:
     last = tmp_path / "run" / "checkpoint-2" / "model.safetensors"
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == last.read_bytes()
 
-    weights = tmp_path / "run" / "checkpoint-1" / "model.safetensors"
-    os.truncate(weights, weights.stat().st_size - 1)
+    with pytest.raises(UserError, match=r"has checkpoint-2, which does not lead to .*checkpoint-1;"):
+        main(["--config", path, "--resume_from_checkpoint", checkpoint])
+    with locked(tmp_path / "run"), pytest.raises(UserError, match="output_dir: another run is at work in"):
+        main(["--config", path, "--resume_from_checkpoint", "auto"])
+
+    # Starting over takes nothing away before all is known to be right.
+    mistaken = ["--overwrite_output_dir", "--lr_scheduler_type", "cosine_with_min_lr"]
+    before = {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()}
+    with pytest.raises(UserError, match="min_lr"):
+        main(["--config", path, *mistaken])
+    assert before == {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()}
+
+    for step in (1, 2):
+        weights = tmp_path / "run" / f"checkpoint-{step}" / "model.safetensors"
+        os.truncate(weights, weights.stat().st_size - 1)
     with pytest.raises(UserError, match=r"checkpoint-1' is not complete: model\.safetensors is cut short"):
         main(["--config", path, "--resume_from_checkpoint", checkpoint])
+    with pytest.raises(UserError, match=r"a run without a checkpoint to continue from \(.*cut short\); start over"):
+        main(["--config", path, "--resume_from_checkpoint", "auto"])
+    assert main(["--config", path, "--overwrite_output_dir", "--max_steps", "1"]) == 0
+    assert [folder.name for folder in (tmp_path / "run").glob("checkpoint-*")] == ["checkpoint-1"]
+    (tmp_path / "run" / "config.yaml").write_text("")
+    with pytest.raises(UserError, match=r"config\.yaml or environment\.json in .* is damaged"):
+        main(["--config", path, "--resume_from_checkpoint", "auto"])
 
 
 @pytest.mark.parametrize(
