@@ -154,16 +154,11 @@ def check_is_last(run_dir: Path, checkpoint: Path) -> None:
             )
 
 
-def begin(config: Config, base: BaseModel, rows: EncodedRows, run_dir: Path, processes: int) -> None:
-    """Makes the folder this run's: writes `config.yaml` (which `--config` reads back) and `environment.json`.
+def record(config: Config, base: BaseModel, rows: EncodedRows, processes: int) -> dict[str, str]:
+    """What tells how the run came about, by file: `config.yaml`, which `--config` reads back, and `environment.json`.
 
-    Before, takes away an interrupted save, the final model of an earlier end, so that nobody takes it for this run's,
-    and with `overwrite_output_dir` the checkpoints.
+    To be made while `base` still is the base model.
     """
-    for folder in [run_dir / STAGING, *(list_checkpoints(run_dir) if config.train.overwrite_output_dir else [])]:
-        shutil.rmtree(folder, ignore_errors=True)
-    for file in (run_dir / "config.json", *run_dir.glob("*.safetensors*")):
-        file.unlink(missing_ok=True)
     environment: dict[str, Any] = {
         "command": sys.argv,
         "base_model": {
@@ -179,12 +174,21 @@ def begin(config: Config, base: BaseModel, rows: EncodedRows, run_dir: Path, pro
         "rows_per_step": rows_per_step(config, processes),
         "threads": torch.get_num_threads(),
     }
-    _write(run_dir / "config.yaml", config.to_yaml())
-    _write(run_dir / "environment.json", json.dumps(environment, indent=2) + "\n")
+    return {"config.yaml": config.to_yaml(), "environment.json": json.dumps(environment, indent=2) + "\n"}
 
 
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with writing(path.name, path.parent):
-        partial.write_text(text)
-        os.replace(partial, path)
+def begin(run_dir: Path, files: dict[str, str], start_over: bool) -> None:
+    """Makes the folder this run's: writes the `files` of its record.
+
+    Before, takes away an interrupted save, the final model of an earlier end, so that nobody takes it for this run's,
+    and to `start_over` the checkpoints.
+    """
+    for folder in [run_dir / STAGING, *(list_checkpoints(run_dir) if start_over else [])]:
+        shutil.rmtree(folder, ignore_errors=True)
+    for file in (run_dir / "config.json", *run_dir.glob("*.safetensors*")):
+        file.unlink(missing_ok=True)
+    for name, text in files.items():
+        partial = run_dir / f"{name}.partial"
+        with writing(name, run_dir):
+            partial.write_text(text)
+            os.replace(partial, run_dir / name)

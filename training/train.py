@@ -86,9 +86,10 @@ def train(config: Config, run_dir: Path) -> int:
     planned = trained_for(checkpoint) if checkpoint is not None else 0
     if planned and args.max_steps > 0 and planned != args.max_steps:
         say(f"max_steps was {planned}: from here on the learning rate is that of a run of {args.max_steps} steps")
+    record = run_folder.record(config, base, encoded, state.num_processes)
     push = args.push_to_hub
     args.push_to_hub = False  # afterwards, by training.push; the Trainer's own would push staging folders
-    begin = callbacks.Begin(lambda: run_folder.begin(config, base, encoded, run_dir, state.num_processes))
+    begin = callbacks.Begin(lambda: run_folder.begin(run_dir, record, args.overwrite_output_dir))
     measure = callbacks.SaveAndMeasure(args.save_at, bool(eval_sets))
     metrics, progress, sigterm = callbacks.MetricsFile(run_dir), callbacks.Progress(), callbacks.StopOnSigterm()
     try:

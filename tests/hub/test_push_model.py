@@ -54,6 +54,7 @@ def test_the_card_says_what_the_run_was(trained: TrainedRun) -> None:
     assert "| Anchor weight (L2-SP) | 0.5 |" in card.text
     assert "4 steps of 16 rows" in card.text
     options = yaml.safe_load((trained.folder / "config.yaml").read_text())
+    assert options["push_to_hub"] is True
     shown = set(options) - set(NOT_REPRODUCED) - {"hub_model_id"}
     assert shown == set(re.findall(r"^\| `(\w+)` \|", card.text.partition("## Hyper")[2], re.M))
     last = [line for line in map(json.loads, (trained.folder / "metrics.jsonl").open()) if "eval_exact_match" in line][

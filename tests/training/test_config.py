@@ -298,9 +298,13 @@ def test_a_continued_run_logs_the_losses_of_an_uninterrupted_one(tmp_path: Path)
     assert main(["--config", path]) == 0
     uninterrupted = losses()
     assert list(uninterrupted) == [4, 8]
-    shutil.rmtree(tmp_path / "run" / "checkpoint-10")
-    assert main(["--config", path, "--resume_from_checkpoint", "auto"]) == 0
-    assert losses() == uninterrupted
+    record = {name: (tmp_path / "run" / name).read_text() for name in ("config.yaml", "environment.json")}
+    assert record["config.yaml"] == parse_config(["--config", path]).to_yaml()
+    for _ in range(2):
+        shutil.rmtree(tmp_path / "run" / "checkpoint-10")
+        assert main(["--config", path, "--resume_from_checkpoint", "auto"]) == 0
+        assert losses() == uninterrupted
+        assert record["environment.json"] == (tmp_path / "run" / "environment.json").read_text()
 
 
 def test_a_continued_run_logs_and_saves_as_it_is_told_now(tmp_path: Path) -> None:
