@@ -36,7 +36,8 @@ from nim_dataset import load_source
 END = "<|endoftext|>"
 PLAIN_NEW_TOKENS = 30
 REPEATS = 3
-KINDS = (ENDLESS, ENDING) = ("never stops by itself", "ends its answer")
+ENDING = "ends its answer"
+KINDS = ("never stops by itself", ENDING)
 T = TypeVar("T")
 
 

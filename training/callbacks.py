@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import torch.distributed as dist
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from evaluation.results import write_text
 from training.checkpoints import writing
 
 
@@ -45,10 +45,9 @@ class MetricsFile(TrainerCallback):
     ) -> None:
         if state.is_world_process_zero:
             with writing(self.path.name, self.path.parent):
-                kept = [line for line in self._lines() if json.loads(line)["step"] <= state.global_step]
-                partial = self.path.with_suffix(".partial")
-                partial.write_text("".join(kept if state.global_step else []))
-                os.replace(partial, self.path)
+                before = self.path.read_text() if state.global_step and self.path.exists() else ""
+                lines = before.splitlines(keepends=True)
+                write_text(self.path, "".join(line for line in lines if _is_whole_until(state.global_step, line)))
 
     def on_log(
         self,
@@ -63,17 +62,12 @@ class MetricsFile(TrainerCallback):
             with writing(self.path.name, self.path.parent), open(self.path, "a") as file:
                 file.write(json.dumps({"step": state.global_step, **figures}) + "\n")
 
-    def _lines(self) -> list[str]:
-        if not self.path.exists():
-            return []
-        return [line for line in self.path.read_text().splitlines(keepends=True) if _is_whole(line)]
 
-
-def _is_whole(line: str) -> bool:
-    """A kill or a full disk can cut a line short."""
+def _is_whole_until(step: int, line: str) -> bool:
+    """Whether the line is of `step` or before, and whole: a kill or a full disk can cut one short."""
     try:
-        return line.endswith("\n") and "step" in json.loads(line)
-    except ValueError:
+        return line.endswith("\n") and json.loads(line)["step"] <= step
+    except (ValueError, KeyError):
         return False
 
 

@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
@@ -42,29 +43,43 @@ def commit_checkpoint(run_dir: Path, step: int) -> None:
         (run_dir / STAGING).rmdir()
 
 
-def trained_for(checkpoint: Path) -> int:
-    """The steps that the run was planned for when it saved this checkpoint."""
-    return int(json.loads((checkpoint / "trainer_state.json").read_text())["max_steps"])
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """The Trainer's state: among others `global_step`, and the `max_steps` that the run was planned for."""
+    state: dict[str, Any] = json.loads((checkpoint / "trainer_state.json").read_text())
+    return state
 
 
 def is_finished(checkpoint: Path, max_steps: int) -> bool:
     """Whether a run of `max_steps` (or, below 1, of the steps it was planned for) ends with this checkpoint."""
-    state = json.loads((checkpoint / "trainer_state.json").read_text())
-    return state["global_step"] >= (max_steps if max_steps > 0 else state["max_steps"])
+    state = read_state(checkpoint)
+    return bool(state["global_step"] >= (max_steps if max_steps > 0 else state["max_steps"]))
+
+
+def staged_model(run_dir: Path) -> Path:
+    """Where the trained model is written before `publish_model`."""
+    return run_dir / STAGING / "final"
+
+
+def publish_model(run_dir: Path) -> None:
+    """Moves the trained model out of the staging folder, file by file; config.json, which says "done", comes last."""
+    for file in sorted(staged_model(run_dir).iterdir(), key=lambda file: file.name == "config.json"):
+        os.replace(file, run_dir / file.name)
+    shutil.rmtree(run_dir / STAGING, ignore_errors=True)
 
 
 def copy_model(checkpoint: Path, run_dir: Path) -> None:
-    """Puts a checkpoint's model and tokenizer into the run's folder, as the end of a run does."""
+    """Publishes a checkpoint's model and tokenizer, as the end of a run does its own."""
+    staged_model(run_dir).mkdir(parents=True, exist_ok=True)
     for file in checkpoint.iterdir():
         if file.suffix in (".safetensors", ".json") and file.name != "trainer_state.json":
-            shutil.copyfile(file, run_dir / f"{file.name}.partial")
-            os.replace(run_dir / f"{file.name}.partial", run_dir / file.name)
+            shutil.copyfile(file, staged_model(run_dir) / file.name)
+    publish_model(run_dir)
 
 
 def what_is_missing(checkpoint: Path) -> str | None:
     """Why training cannot resume from `checkpoint`, or None when it can."""
     try:
-        json.loads((checkpoint / "trainer_state.json").read_text())
+        read_state(checkpoint)
         json.loads((checkpoint / "config.json").read_text())
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"

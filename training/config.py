@@ -130,6 +130,12 @@ FIXED = (
     "optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon", "bf16", "fp16", "neftune_noise_alpha", "seed",
     "data_seed", "train_sampling_strategy", "dataloader_drop_last",
 )  # fmt: skip
+UNSUPPORTED = {
+    "label_smoothing_factor": "the loss is that of the right answer alone",
+    "save_only_model": "a run could not be continued exactly",
+    "ignore_data_skip": "a run could not be continued exactly",
+    "use_liger_kernel": "it computes the loss itself",
+}
 CLASSES: list[Any] = [ModelConfig, DataConfig, TrainConfig]
 
 
@@ -188,12 +194,7 @@ def parse_config(argv: Sequence[str]) -> Config:
     except json.JSONDecodeError as error:  # of one of TrainingArguments' options with keyword arguments
         name = next((flag for flag, value in pairwise(argv) if value == error.doc), "an option").lstrip("-")
         raise UserError(f"{name}: '{error.doc}' is not valid JSON ({error.msg})") from None
-    except (
-        ValueError,
-        TypeError,
-        OverflowError,
-        ImportError,
-    ) as error:  # from TrainingArguments: an impossible combination
+    except (ValueError, TypeError, OverflowError, ImportError) as error:  # from TrainingArguments
         raise UserError(" ".join(str(error).split())) from None
     if strange:
         raise UserError(f"unknown option '{strange[0]}'{suggest(strange[0].lstrip('-'), known)}; see --help")
@@ -283,12 +284,9 @@ def _validate(config: Config) -> None:
     for name in train.report_to or []:
         if name not in INTEGRATION_TO_CALLBACK:
             raise UserError(f"report_to: {unknown('tool', name, INTEGRATION_TO_CALLBACK)}")
-    if train.label_smoothing_factor:
-        raise UserError("label_smoothing_factor: not supported, since the loss is that of the right answer alone")
-    if train.save_only_model or train.ignore_data_skip or train.use_liger_kernel:
-        name = next(n for n in ("save_only_model", "ignore_data_skip", "use_liger_kernel") if getattr(train, n))
-        why = "it computes the loss itself" if name == "use_liger_kernel" else "a run could not be continued exactly"
-        raise UserError(f"{name}: not supported, since {why}")
+    for name, why in UNSUPPORTED.items():
+        if getattr(train, name):
+            raise UserError(f"{name}: not supported, since {why}")
     if train.dataloader_persistent_workers and not train.dataloader_num_workers:
         raise UserError("dataloader_persistent_workers: there are none; give --dataloader_num_workers too")
     if train.hub_token:

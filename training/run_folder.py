@@ -5,7 +5,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -14,10 +14,20 @@ from typing import Any
 import torch
 import yaml
 from filelock import FileLock, Timeout
+from transformers import PreTrainedConfig
 
+from evaluation.results import write_text
 from nim_dataset.errors import UserError
 from training.base_model import BaseModel
-from training.checkpoints import STAGING, last_complete_checkpoint, list_checkpoints, step_of, what_is_missing, writing
+from training.checkpoints import (
+    STAGING,
+    last_complete_checkpoint,
+    list_checkpoints,
+    read_state,
+    step_of,
+    what_is_missing,
+    writing,
+)
 from training.config import FIXED, Config
 from training.encoding import EncodedRows
 
@@ -36,13 +46,18 @@ def open_folder(config: Config) -> Path:
         probe.unlink()
     except OSError as error:
         raise UserError(f"output_dir: cannot write to '{run_dir}' ({error.strerror}); choose another folder") from None
-    there = [path.name for path in (run_dir / "model.safetensors", *list_checkpoints(run_dir)) if path.exists()]
+    there = what_is_there(run_dir)
     if there and not config.train.overwrite_output_dir and not config.train.resume_from_checkpoint:
         raise UserError(
-            f"output_dir: '{run_dir}' already has {there[-1]}; continue with --resume_from_checkpoint auto,"
+            f"output_dir: '{run_dir}' already has {there[-1].name}; continue with --resume_from_checkpoint auto,"
             f" {START_OVER}"
         )
     return run_dir
+
+
+def what_is_there(run_dir: Path) -> list[Path]:
+    """What a run left in its folder: the trained model, if any, then the checkpoints, complete or not."""
+    return [path for path in (run_dir / "model.safetensors", *list_checkpoints(run_dir)) if path.exists()]
 
 
 @contextmanager
@@ -85,7 +100,7 @@ def find_resume(config: Config, run_dir: Path) -> tuple[Path | None, list[str]]:
             raise UserError(f"resume_from_checkpoint: '{wanted}' is not complete: {missing}; give another, or 'auto'")
         return Path(wanted), notes
     last = last_complete_checkpoint(run_dir, notes)
-    if last is None and (list_checkpoints(run_dir) or (run_dir / "model.safetensors").exists()):
+    if last is None and what_is_there(run_dir):
         raise UserError(
             f"resume_from_checkpoint: '{run_dir}' holds a run without a checkpoint to continue from"
             f" ({'; '.join(notes) or 'it saved none'}); {START_OVER}"
@@ -93,61 +108,65 @@ def find_resume(config: Config, run_dir: Path) -> tuple[Path | None, list[str]]:
     return last, notes
 
 
-def rows_per_step(config: Config, processes: int) -> int:
-    """The rows between two updates of the weights, over all processes."""
-    return config.train.train_batch_size * config.train.gradient_accumulation_steps * processes
-
-
-def check_same_run(config: Config, base: BaseModel, rows: EncodedRows, checkpoint: Path, processes: int) -> None:
-    """Raises `UserError` unless `checkpoint` is of this model's shape, and its run had this base, data and settings.
+def check_same_run(files: Mapping[str, str], model: PreTrainedConfig, checkpoint: Path) -> None:
+    """Raises `UserError` unless `checkpoint` is of the `model`'s shape, and its run is the one of this record, `files`.
 
     What the run had is read in the folder that the checkpoint lies in; a checkpoint alone is compared by shape.
     """
     remedy = "give the run's own, or start another run, in another --output_dir"
-    run_dir, environment = checkpoint.parent, None
-    if (run_dir / "environment.json").exists():
-        try:
-            environment = json.loads((run_dir / "environment.json").read_text())
-            before, now = yaml.safe_load((run_dir / "config.yaml").read_text()), yaml.safe_load(config.to_yaml())
-            changed = [key for key in FIXED if before[key] != now[key]]
-            recorded, train_rows, rows_before = (
-                environment[key] for key in ("base_model", "train_rows", "rows_per_step")
-            )
-        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
-            raise UserError(
-                f"resume_from_checkpoint: config.yaml or environment.json in '{run_dir}' is damaged, so nobody knows"
-                " what run it is; start another one, in another --output_dir"
-            ) from None
-        for key in changed:
-            raise UserError(f"{key}: the run in '{run_dir}' has {before[key]}, not {now[key]}; {remedy}")
-    ours, theirs = base.model.config.to_dict(), json.loads((checkpoint / "config.json").read_text())
+    run_dir = checkpoint.parent
+    settings, environment = _parse(files)
+    recorded = _read_record(run_dir, files) if (run_dir / "environment.json").exists() else None
+    for key in FIXED:
+        if recorded is not None and recorded[key] != settings[key]:
+            raise UserError(f"{key}: the run in '{run_dir}' has {recorded[key]}, not {settings[key]}; {remedy}")
+    ours, theirs = model.to_dict(), json.loads((checkpoint / "config.json").read_text())
     for key in ("model_type", "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"):
         if ours.get(key) != theirs.get(key):
             raise UserError(
-                f"resume_from_checkpoint: {checkpoint} has {key}={theirs.get(key)}, the model '{config.model.model}'"
+                f"resume_from_checkpoint: {checkpoint} has {key}={theirs.get(key)}, the model '{settings['model']}'"
                 f" has {ours.get(key)}; {remedy}"
             )
-    if environment is None:
+    if recorded is None:
         return
-    if recorded["fingerprint"] != base.fingerprint():
+    base = recorded["base_model"]
+    if base["fingerprint"] != environment["base_model"]["fingerprint"]:
         raise UserError(
-            f"model: the run in '{run_dir}' started from {recorded['name']} ({recorded['commit'] or 'local'}), whose"
-            f" weights differ from those of '{config.model.model}' now; {remedy}"
+            f"model: the run in '{run_dir}' started from {base['name']} ({base['commit'] or 'local'}), whose weights"
+            f" differ from those of '{settings['model']}' now; {remedy}"
         )
-    if train_rows != rows.fingerprint():
-        raise UserError(f"train_data: the run in '{run_dir}' has other rows of {now['train_data']}; {remedy}")
-    if rows_before != (rows_now := rows_per_step(config, processes)):
+    if recorded["train_rows"] != environment["train_rows"]:
+        raise UserError(f"train_data: the run in '{run_dir}' has other rows of {settings['train_data']}; {remedy}")
+    if recorded["rows_per_step"] != environment["rows_per_step"]:
         raise UserError(
-            f"per_device_train_batch_size: the run in '{run_dir}' takes {rows_before} rows a step (batch size x"
-            f" gradient_accumulation_steps x processes), not {rows_now}; {remedy}"
+            f"per_device_train_batch_size: the run in '{run_dir}' takes {recorded['rows_per_step']} rows a step (batch"
+            f" size x gradient_accumulation_steps x processes), not {environment['rows_per_step']}; {remedy}"
         )
+
+
+def _parse(files: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    return yaml.safe_load(files["config.yaml"]), json.loads(files["environment.json"])
+
+
+def _read_record(run_dir: Path, names: Iterable[str]) -> dict[str, Any]:
+    """What `check_same_run` compares of a run's record; raises `UserError` when it is damaged."""
+    try:
+        settings, environment = _parse({name: (run_dir / name).read_text() for name in names})
+        compared = {key: environment[key] for key in ("base_model", "train_rows", "rows_per_step")}
+        return compared | {key: settings[key] for key in FIXED}
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        raise UserError(
+            f"resume_from_checkpoint: config.yaml or environment.json in '{run_dir}' is damaged, so nobody knows"
+            " what run it is; start another one, in another --output_dir"
+        ) from None
 
 
 def check_is_last(run_dir: Path, checkpoint: Path) -> None:
     """Raises `UserError` when the folder has complete checkpoints that do not lead to `checkpoint`."""
+    step = read_state(checkpoint)["global_step"]
     for other in list_checkpoints(run_dir):
         own = other.resolve().parent == checkpoint.resolve().parent
-        if not (own and step_of(other) <= step_of(checkpoint)) and what_is_missing(other) is None:
+        if not (own and step_of(other) <= step) and what_is_missing(other) is None:
             raise UserError(
                 f"resume_from_checkpoint: '{run_dir}' has {other.name}, which does not lead to {checkpoint}; continue"
                 " in another --output_dir"
@@ -157,7 +176,8 @@ def check_is_last(run_dir: Path, checkpoint: Path) -> None:
 def record(config: Config, base: BaseModel, rows: EncodedRows, processes: int) -> dict[str, str]:
     """What tells how the run came about, by file: `config.yaml`, which `--config` reads back, and `environment.json`.
 
-    To be made while `base` still is the base model.
+    `rows_per_step` are those between two updates of the weights, over all processes. To be made while `base` still is
+    the base model.
     """
     environment: dict[str, Any] = {
         "command": sys.argv,
@@ -171,13 +191,13 @@ def record(config: Config, base: BaseModel, rows: EncodedRows, processes: int) -
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu",
         "processes": processes,
         "train_rows": rows.fingerprint(),
-        "rows_per_step": rows_per_step(config, processes),
+        "rows_per_step": config.train.train_batch_size * config.train.gradient_accumulation_steps * processes,
         "threads": torch.get_num_threads(),
     }
     return {"config.yaml": config.to_yaml(), "environment.json": json.dumps(environment, indent=2) + "\n"}
 
 
-def begin(run_dir: Path, files: dict[str, str], start_over: bool) -> None:
+def begin(run_dir: Path, files: Mapping[str, str], start_over: bool) -> None:
     """Makes the folder this run's: writes the `files` of its record.
 
     Before, takes away an interrupted save, the final model of an earlier end, so that nobody takes it for this run's,
@@ -188,7 +208,5 @@ def begin(run_dir: Path, files: dict[str, str], start_over: bool) -> None:
     for file in (run_dir / "config.json", *run_dir.glob("*.safetensors*")):
         file.unlink(missing_ok=True)
     for name, text in files.items():
-        partial = run_dir / f"{name}.partial"
         with writing(name, run_dir):
-            partial.write_text(text)
-            os.replace(partial, run_dir / name)
+            write_text(run_dir / name, text)

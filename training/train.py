@@ -28,7 +28,7 @@ from nim_dataset.errors import UserError, exit_on_user_error
 from training import callbacks, run_folder
 from training.anchor import describe
 from training.base_model import BaseModel, load_base
-from training.checkpoints import copy_model, is_finished, trained_for
+from training.checkpoints import copy_model, is_finished, read_state
 from training.config import Config, parse_config
 from training.encoding import EncodedRows, encode_rows
 from training.rows import load_eval, load_train
@@ -79,14 +79,14 @@ def train(config: Config, run_dir: Path) -> int:
     for note in notes:
         say(f"skipped {note}")
     run_folder.check_space(run_dir, base.model)
+    record = run_folder.record(config, base, encoded, state.num_processes) if state.is_main_process else {}
     if state.is_main_process and checkpoint is not None:
-        run_folder.check_same_run(config, base, encoded, checkpoint, state.num_processes)
+        run_folder.check_same_run(record, base.model.config, checkpoint)
         run_folder.check_is_last(run_dir, checkpoint)
 
-    planned = trained_for(checkpoint) if checkpoint is not None else 0
+    planned = read_state(checkpoint)["max_steps"] if checkpoint is not None else 0
     if planned and args.max_steps > 0 and planned != args.max_steps:
         say(f"max_steps was {planned}: from here on the learning rate is that of a run of {args.max_steps} steps")
-    record = run_folder.record(config, base, encoded, state.num_processes)
     push = args.push_to_hub
     args.push_to_hub = False  # afterwards, by training.push; the Trainer's own would push staging folders
     begin = callbacks.Begin(lambda: run_folder.begin(run_dir, record, args.overwrite_output_dir))

@@ -3,8 +3,6 @@
 Everything else is the Trainer's: optimizer, schedules, mixed precision, accumulation, DDP and FSDP, reporting.
 """
 
-import os
-import shutil
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -22,7 +20,14 @@ from evaluation.nim_accuracy.nim_accuracy import text_matches
 from evaluation.predict import answer_budget, predict
 from nim_dataset.errors import UserError
 from training.anchor import Anchor, local_part
-from training.checkpoints import STAGING, commit_checkpoint, last_complete_checkpoint, writing
+from training.checkpoints import (
+    STAGING,
+    commit_checkpoint,
+    last_complete_checkpoint,
+    publish_model,
+    staged_model,
+    writing,
+)
 from training.encoding import AnswerCollator, EncodedRows
 from training.row_attention import BY_ROW, attention, rows_stay_apart
 
@@ -213,11 +218,8 @@ class AnchoredTrainer(Trainer):
 
     def save_final_model(self) -> None:
         """Writes the model and its tokenizer into the run's folder, each file whole or not at all."""
-        staged = self.run_dir / STAGING / "final"
         with writing("the trained model", self.run_dir):
-            self.save_model(str(staged))
+            self.save_model(str(staged_model(self.run_dir)))
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
-                for file in sorted(staged.iterdir(), key=lambda file: file.name == "config.json"):  # it says "done"
-                    os.replace(file, self.run_dir / file.name)
-                shutil.rmtree(self.run_dir / STAGING, ignore_errors=True)
+                publish_model(self.run_dir)

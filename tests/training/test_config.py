@@ -16,7 +16,7 @@ from nim_dataset.errors import UserError
 from training.base_model import load_base
 from training.config import ModelConfig, parse_config
 from training.encoding import encode_rows
-from training.run_folder import check_same_run, locked
+from training.run_folder import check_same_run, locked, record
 from training.train import main
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -198,13 +198,11 @@ def test_a_run_is_not_mixed_with_another_one(tmp_path: Path, data: Any) -> None:
         (load_base(config.model, 0, ["another text"] * 64, []), r"has vocab_size=\d+, the model 'tiny' has"),
     ):
         with pytest.raises(UserError, match=message):
-            check_same_run(config, base, data.encoded, Path(checkpoint), 1)
+            check_same_run(record(config, base, data.encoded, 1), base.model.config, Path(checkpoint))
 
     rows = [{"prompt": f"one and {n}", "answer": "take 1 coin"} for n in range(16)]
-    own, run = (
-        tmp_path / "own.jsonl",
-        ["--output_dir", str(tmp_path / "own"), "--train_data", str(tmp_path / "own.jsonl")],
-    )
+    own = tmp_path / "own.jsonl"
+    run = ["--output_dir", str(tmp_path / "own"), "--train_data", str(own)]
     own.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert main(["--config", path, *run]) == 0
     own.write_text("".join(json.dumps(row) + "\n" for row in reversed(rows)))
@@ -298,13 +296,13 @@ def test_a_continued_run_logs_the_losses_of_an_uninterrupted_one(tmp_path: Path)
     assert main(["--config", path]) == 0
     uninterrupted = losses()
     assert list(uninterrupted) == [4, 8]
-    record = {name: (tmp_path / "run" / name).read_text() for name in ("config.yaml", "environment.json")}
-    assert record["config.yaml"] == parse_config(["--config", path]).to_yaml()
+    recorded = {name: (tmp_path / "run" / name).read_text() for name in ("config.yaml", "environment.json")}
+    assert recorded["config.yaml"] == parse_config(["--config", path]).to_yaml()
     for _ in range(2):
         shutil.rmtree(tmp_path / "run" / "checkpoint-10")
         assert main(["--config", path, "--resume_from_checkpoint", "auto"]) == 0
         assert losses() == uninterrupted
-        assert record["environment.json"] == (tmp_path / "run" / "environment.json").read_text()
+        assert recorded["environment.json"] == (tmp_path / "run" / "environment.json").read_text()
 
 
 def test_a_continued_run_logs_and_saves_as_it_is_told_now(tmp_path: Path) -> None:

@@ -79,6 +79,26 @@ def hold_save(folder: Path, step: int, process: subprocess.Popen[str]) -> Path:
     return half_written
 
 
+def start_and_hold(start: Callable[..., subprocess.Popen[str]], folder: Path, step: int) -> subprocess.Popen[str]:
+    """The reference's run in `folder`, while it saves `step`."""
+    process = start(folder, *FLAGS, *PER_STEP)
+    wait_until((hold_save(folder, step, process) / "model.safetensors").exists, process)
+    return process
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def run_again(launch: Any, folder: Path, reference: Any) -> str:
+    """The same command once more, which ends as the reference did; gives what it printed."""
+    run = launch(folder, *FLAGS, *PER_STEP)
+    assert run.status == 0, run.stderr
+    assert_same_bits(run, reference)
+    return str(run.stdout)
+
+
 def test_killed_before_the_first_checkpoint_and_started_again(
     tmp_path: Path, launch: Any, start: Callable[..., subprocess.Popen[str]], reference: Any
 ) -> None:
@@ -86,33 +106,21 @@ def test_killed_before_the_first_checkpoint_and_started_again(
     process = start(folder, *FLAGS, *PER_STEP)
     hold_save(folder, 8, process)
     wait_until(lambda: lines(folder) > 0, process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kill(process)
     assert not list(folder.glob("checkpoint-*"))
-
-    run = launch(folder, *FLAGS, *PER_STEP)
-    assert run.status == 0, run.stderr
-    assert "starting; writing to" in run.stdout
-    assert_same_bits(run, reference)
+    assert "starting; writing to" in run_again(launch, folder, reference)
 
 
 def test_killed_while_saving_and_continued(
     tmp_path: Path, launch: Any, start: Callable[..., subprocess.Popen[str]], reference: Any
 ) -> None:
     folder = tmp_path / "run"
-    process = start(folder, *FLAGS, *PER_STEP)
-    half_written = hold_save(folder, 16, process)
-    wait_until((half_written / "model.safetensors").exists, process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-
-    run = launch(folder, *FLAGS, *PER_STEP)
-    assert run.status == 0, run.stderr
-    assert "a save was interrupted" in run.stdout
-    assert "continuing from" in run.stdout
-    assert "checkpoint-8" in run.stdout
+    kill(start_and_hold(start, folder, 16))
+    printed = run_again(launch, folder, reference)
+    assert "a save was interrupted" in printed
+    assert "continuing from" in printed
+    assert "checkpoint-8" in printed
     assert not (folder / ".saving").exists()
-    assert_same_bits(run, reference)
 
 
 def test_killed_between_saves_with_the_last_checkpoint_damaged(
@@ -122,36 +130,25 @@ def test_killed_between_saves_with_the_last_checkpoint_damaged(
     process = start(folder, *FLAGS, *PER_STEP)
     hold_save(folder, STEPS, process)  # so that a late kill finds the run unfinished
     wait_until((folder / "checkpoint-16").exists, process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kill(process)
     weights = folder / "checkpoint-16" / "model.safetensors"
     os.truncate(weights, weights.stat().st_size - 1)
-
-    run = launch(folder, *FLAGS, *PER_STEP)
-    assert run.status == 0, run.stderr
-    assert "checkpoint-16: model.safetensors is cut short" in run.stdout
-    assert_same_bits(run, reference)
+    assert "checkpoint-16: model.safetensors is cut short" in run_again(launch, folder, reference)
 
 
 def test_sigterm_saves_a_checkpoint_and_the_run_goes_on_from_it(
     tmp_path: Path, launch: Any, start: Callable[..., subprocess.Popen[str]], reference: Any
 ) -> None:
     folder = tmp_path / "run"
-    process = start(folder, *FLAGS, *PER_STEP)
-    half_written = hold_save(folder, 8, process)
-    wait_until((half_written / "model.safetensors").exists, process)
-    with open(half_written / "optimizer.pt", "rb") as pipe:
+    process = start_and_hold(start, folder, 8)
+    with open(folder / ".saving" / "checkpoint-8" / "optimizer.pt", "rb") as pipe:
         process.send_signal(signal.SIGTERM)
         pipe.read()
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 143, stderr
     assert "SIGTERM: saved" in stdout
     assert "checkpoint-9;" in stdout
-
-    run = launch(folder, *FLAGS, *PER_STEP)
-    assert run.status == 0, run.stderr
-    assert "continuing from" in run.stdout
-    assert_same_bits(run, reference)
+    assert "continuing from" in run_again(launch, folder, reference)
 
 
 @pytest.mark.parametrize("launcher", ["cpu", "cpu_2"])
