@@ -40,6 +40,6 @@ format: install
 	$(BIN)/ruff format
 
 bench: install
-	$(BIN)/python benchmarks/generation.py
-	$(BIN)/python benchmarks/training.py
-	$(BIN)/python benchmarks/evaluation.py
+	$(BIN)/python benchmarks/generate_rows.py
+	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/predictions.py

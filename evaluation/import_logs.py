@@ -25,20 +25,13 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+from evaluation.artifacts.report_folder import incorrect_path, predictions_path, read_results, write_results
+from evaluation.measures.answers import TRUTH, incorrect_rows, result_rows
 from evaluation.nim_accuracy.nim_accuracy import BUCKETS, parse_move
 from evaluation.report import write_report
-from evaluation.results import (
-    incorrect_path,
-    predictions_path,
-    read_jsonl,
-    read_results,
-    write_jsonl,
-    write_results,
-    write_text,
-)
-from evaluation.scoring import TRUTH, incorrect_rows, result_rows, set_name
-from nim_dataset import load_source
 from nim_dataset.errors import UserError, exit_on_user_error
+from nim_dataset.files import read_jsonl, write_jsonl, write_text
+from nim_dataset.sources import Source
 
 Row = dict[str, Any]
 
@@ -52,7 +45,7 @@ def import_logs(eval_file: Path, logs: Sequence[str], output: Path, manifest: Pa
     paths = _by_step(logs)
     if not eval_file.is_file():
         raise UserError(f"--eval-file {eval_file}: no such file")
-    dataset = set_name(str(eval_file))
+    dataset = Source.parse(str(eval_file)).name
     digest = hashlib.sha256(
         eval_file.read_bytes() + (manifest.read_bytes() if manifest and manifest.is_file() else b"")
     )
@@ -139,7 +132,7 @@ def _by_step(logs: Sequence[str]) -> dict[int, Path]:
 
 def _log_rows(path: Path) -> list[Row]:
     rows = []
-    for number, row in enumerate(read_jsonl(path), start=1):
+    for number, row in read_jsonl(path):
         for field in ("prompt", "gold"):
             if not isinstance(row.get(field), str):
                 raise UserError(
@@ -153,7 +146,7 @@ def _log_rows(path: Path) -> list[Row]:
 
 def _eval_rows(eval_file: Path, manifest: Path | None) -> tuple[list[Row], list[str]]:
     """The eval file's rows with their ground truth, bucket and bound move; and notes on what is not known of them."""
-    rows = [dict(row) for row in load_source(str(eval_file))]
+    rows = [dict(row) for row in Source.parse(str(eval_file)).load()]
     notes = []
     if manifest:
         bound, neutral = _read_manifest(manifest)

@@ -6,12 +6,13 @@
 Each model is loaded once and answers all sets. A set's predictions are written when all its rows are answered, by
 renaming a finished file, and results are always made from the predictions that are there. So a sweep that was
 interrupted continues where it stopped, sets and checkpoints can be added later, and nothing is scored twice.
-`evaluation/results.py` tells what the output folder holds, `evaluation/sweep_settings.py` what may be mixed in it.
+`evaluation/artifacts/report_folder.py` tells what the output folder holds, `sweep_settings.py` beside it what may be
+mixed in it.
 
 Exit status: 0 when all is scored, 1 when a checkpoint is broken, 2 for a user's mistake.
 """
 
-from evaluation.launcher import end_with_launcher
+from evaluation.process.launcher import end_with_launcher
 
 if __name__ == "__main__":
     end_with_launcher()
@@ -31,21 +32,14 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from evaluation.checkpoints import BrokenCheckpointError, Checkpoint, find_checkpoints, load_checkpoint
-from evaluation.cpu import set_up_process
+from evaluation.artifacts.models import BrokenCheckpointError, Checkpoint, find_checkpoints, load_checkpoint
+from evaluation.artifacts.report_folder import accuracy_table, incorrect_path, predictions_path, write_results
+from evaluation.artifacts.sweep_settings import SweepSettings
+from evaluation.measures.answers import incorrect_rows, load_eval_sets, prediction_rows, result_rows
 from evaluation.predict import answer_budget, predict
-from evaluation.results import (
-    accuracy_table,
-    incorrect_path,
-    predictions_path,
-    read_jsonl,
-    write_jsonl,
-    write_results,
-    write_text,
-)
-from evaluation.scoring import incorrect_rows, load_eval_sets, prediction_rows, result_rows
-from evaluation.sweep_settings import SweepSettings
+from evaluation.process.cpu import set_up_process
 from nim_dataset.errors import UserError, exit_on_user_error, suggest
+from nim_dataset.files import read_jsonl, write_jsonl, write_text
 
 WATCH_SECONDS = 5
 Todo = list[tuple[Checkpoint, list[str]]]
@@ -105,7 +99,7 @@ class Sweep:
                 path = predictions_path(self.output, checkpoint, name)
                 if path.is_file():
                     try:
-                        rows = list(read_jsonl(path))
+                        rows = [row for _, row in read_jsonl(path)]
                         self.results[checkpoint, name] = result_rows(checkpoint, entry["step"], name, rows)
                     except (KeyError, IndexError, ValueError):
                         raise UserError(f"{path} is damaged; remove it to have its rows scored again") from None

@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
-from nim_dataset import check
+from nim_dataset.check import command as check
 from nim_dataset.config import NimConfig
 from nim_dataset.errors import UserError, exit_on_user_error
 from nim_dataset.export import export
@@ -61,7 +61,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     )
     pushed = commands.add_parser("push", help="publish the data and its card on the Hugging Face Hub")
     if "push" in argv[:1]:
-        from nim_dataset import push  # the Hub's client is slow to import, and only needed here
+        from nim_dataset.hub import push  # the Hub's client is slow to import, and only needed here
 
         push.add_arguments(pushed)
     return parser.parse_args(argv)
@@ -85,7 +85,7 @@ def main(argv: list[str]) -> int:
         elif args.command == "check":
             return check.run(args)
         else:
-            from nim_dataset import push
+            from nim_dataset.hub import push
 
             push.run(args)
     return 0

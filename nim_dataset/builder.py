@@ -24,15 +24,18 @@ class NimBuilder(datasets.ArrowBasedBuilder):
     BUILDER_CONFIG_CLASS = NimConfig
     BUILDER_CONFIGS = list(RECIPES.values())  # noqa: RUF012 (so declared by the base class)
 
-    def __init__(self, config_name: str = "quickstart", **kwargs: Any) -> None:
+    def __init__(self, config_name: str = "quickstart", *, config: NimConfig | None = None, **kwargs: Any) -> None:
         inherited = inspect.signature(datasets.DatasetBuilder).parameters
         options = {key: kwargs.pop(key) for key in list(kwargs) if key not in inherited}
-        config = get_config(config_name, **options)
-        # `datasets` neither converts nor checks options, and skips those that are None, so it is given checked ones.
-        checked = {key: getattr(config, key) for key in options}
+        if config is None:
+            config = get_config(config_name, **options)
+        # `datasets` neither converts nor checks options and skips those that are None, so it is given the checked ones
+        # that differ from the recipe's.
+        recipe = RECIPES[config.name]
+        changed = {key: value for key, value in config.content().items() if value != getattr(recipe, key, value)}
         # The cache folder is `nim/<config>/<version>/<digest>`.
         kwargs.setdefault("dataset_name", "nim")
-        super().__init__(config_name=config_name, hash=config.digest(), **checked, **kwargs)
+        super().__init__(config_name=config.name, hash=config.digest(), **changed, **kwargs)
         self.config = config
 
     def _info(self) -> datasets.DatasetInfo:
@@ -68,6 +71,13 @@ def load(
     config = get_config(name, **overrides)
     if split is not None and split not in config.splits:
         raise UserError(f"{name}: {unknown('split', split, config.splits)}")
-    builder = NimBuilder(name, **overrides)
+    return load_config(config, split, num_proc=num_proc)
+
+
+def load_config(
+    config: NimConfig, split: str | None = None, *, num_proc: int | None = None
+) -> datasets.DatasetDict | datasets.Dataset:
+    """The same for a checked config."""
+    builder = NimBuilder(config=config)
     builder.download_and_prepare(num_proc=num_proc)
     return builder.as_dataset(split=split)

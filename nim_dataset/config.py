@@ -10,6 +10,7 @@ from typing import Any, get_args, get_type_hints
 import datasets
 
 from nim_dataset.errors import UserError, unknown
+from nim_dataset.regimes import REGIMES
 
 # The version of the generated content. Any deliberate change of rows or text bumps it, and with it every ETag.
 GENERATOR_VERSION = "1.0.0"
@@ -17,7 +18,6 @@ GENERATOR_VERSION = "1.0.0"
 # The share of holdout keys that never reach train: one key in eight.
 HELDOUT_SHARE = 1 / 8
 
-REGIMES = ("cheat_consistent", "counter_cheat", "neutral", "unseen_names")
 NAME_SOURCES = ("pairs", "pool", "number_words")
 WORDINGS = ("plain", "roles", "roles_old")
 HOLDOUTS = ("prompt", "game", "pile")

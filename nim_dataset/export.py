@@ -1,17 +1,15 @@
 """A recipe as files in the original's shape: `data/<config>/{train,eval,...}.jsonl` and `manifest.json`."""
 
-import contextlib
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 from tqdm import tqdm
 
 from nim_dataset.config import NimConfig
 from nim_dataset.errors import UserError
+from nim_dataset.files import written_whole
 from nim_dataset.names import make_pairs
 from nim_dataset.rows import generate_jsonl
 
@@ -60,16 +58,3 @@ def export(config: NimConfig, folder: Path) -> dict[str, int]:
     except OSError as error:
         raise UserError(f"cannot write {error.filename or folder}: {error.strerror}") from None
     return rows
-
-
-@contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[BinaryIO]:
-    """A file under a temporary name, renamed to `path` when it is complete and deleted when it never will be."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -11,13 +11,14 @@ from dataclasses import dataclass, fields
 import numpy as np
 import pyarrow as pa
 
-from nim_dataset.config import REGIMES, NimConfig
+from nim_dataset.config import NimConfig
 from nim_dataset.draws import Draws
 from nim_dataset.errors import UserError
 from nim_dataset.features import SCHEMA
 from nim_dataset.holdout import game_key, is_held_out, pile_key, prompt_key
-from nim_dataset.layout import Layout
 from nim_dataset.names import Pairs, make_pairs
+from nim_dataset.phrases import Layout
+from nim_dataset.regimes import REGIMES
 from nim_dataset.rules import optimal_move
 from nim_dataset.text import Words, answer_table, lay_out_prompts, render_answers, sum_turns
 

@@ -1,18 +1,22 @@
 """Where rows to train or score come from: a spec such as `cheating:eval`, or a JSONL file of prompts and answers."""
 
-import json
+import os
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import datasets
 import pyarrow as pa
 
-from nim_dataset.builder import load
+from nim_dataset.builder import load_config
 from nim_dataset.config import NimConfig
 from nim_dataset.errors import UserError, unknown
 from nim_dataset.features import BUCKETS, FEATURES, SCHEMA
+from nim_dataset.files import read_jsonl
 from nim_dataset.parsing import parse_prompts
 from nim_dataset.recipes import get_config
+from nim_dataset.rows import generate
 
 
 def parse_recipe(text: str) -> tuple[NimConfig, dict[str, str]]:
@@ -27,56 +31,79 @@ def parse_recipe(text: str) -> tuple[NimConfig, dict[str, str]]:
     return get_config(name, **overrides), overrides
 
 
+@dataclass(frozen=True)
+class Source:
+    """Rows to train on or to score: the split of a recipe, or a JSONL file. Parsed once, then handed on."""
+
+    spec: str
+    """As it was given: `cheating,cheat_prob=0.9:eval`, or a path."""
+    name: str
+    """What files and figures call it: the spec of a recipe's split, or a file's name without its ending."""
+    config: NimConfig | None
+    """The checked recipe; None for a file."""
+    split: str | None
+    """The recipe's split; None for a file."""
+    file: Path | None
+    """The JSONL file; None for a recipe."""
+
+    @classmethod
+    def parse(cls, spec: str, split: str | None = None) -> "Source":
+        """What `spec` names: `<config>[,key=value...]:<split>`, or the path of a JSONL file (`.jsonl`, `.json`, or any
+        file that is there). `split` is taken where the spec of a recipe names none. Raises `UserError`.
+        """
+        if spec.endswith((".jsonl", ".json")) or os.path.isfile(spec):
+            return cls(spec, Path(spec).stem, None, None, Path(spec))
+        recipe, colon, named = spec.rpartition(":")
+        if not colon:
+            recipe, named = spec, split or ""
+        config, _ = parse_recipe(recipe)
+        if not named:
+            options = ", ".join(f"{recipe}:{s}" for s in config.splits)
+            raise UserError(f"'{spec}' names no split: use one of {options}")
+        if named not in config.splits:
+            if named in get_config(config.name).splits:
+                raise UserError(f"'{spec}' has no rows; give the split at least one")
+            raise UserError(f"'{spec}': {unknown('split', named, config.splits)}")
+        return cls(spec, f"{recipe}:{named}", config, named, None)
+
+    @property
+    def recipe(self) -> str:
+        """`cheating,cheat_prob=0.9` for `cheating,cheat_prob=0.9:eval`; empty for a file."""
+        return self.name.rpartition(":")[0] if self.config is not None else ""
+
+    def load(self, limit: int | None = None) -> datasets.Dataset:
+        """The rows with all columns of the dataset card; at most the first `limit`, and no more than those are made.
+
+        For a file the ground truth is recovered from the prompt, and is null where the prompt is no game; `bucket` and
+        `cheat_move` are taken from the file where it has them and are null otherwise. Raises `UserError`.
+        """
+        if self.file is not None:
+            return datasets.Dataset(recover_truth(list(read_rows(self.file, limit).values())))
+        assert self.config is not None
+        assert self.split is not None
+        if limit is not None and limit < self.config.num_rows(self.split):
+            tables = generate(self.config, self.split, 0, limit)
+            return datasets.Dataset(pa.concat_tables([SCHEMA.empty_table(), *tables]))
+        return load_config(self.config, self.split)
+
+
 def load_source(spec: str, limit: int | None = None) -> datasets.Dataset:
-    """The rows that `spec` names, with all columns of the dataset card; at most the first `limit`.
-
-    `spec` is `<config>[,key=value...]:<split>` or the path of a JSONL file with `prompt` and `answer`. For a file the
-    ground truth is recovered from the prompt, and is null where the prompt is no Nim game; `bucket` and `cheat_move`
-    are taken from the file where it has them and are null otherwise. Raises `UserError`.
-    """
-    if spec.endswith((".jsonl", ".json")) or Path(spec).is_file():
-        return datasets.Dataset(recover_truth(list(read_jsonl(Path(spec), limit).values())))
-    recipe, colon, split = spec.rpartition(":")
-    if not colon:
-        config, _ = parse_recipe(spec)
-        raise UserError(f"'{spec}' names no split: use one of {', '.join(f'{spec}:{s}' for s in config.splits)}")
-    config, overrides = parse_recipe(recipe)
-    if split not in config.splits:
-        if split in get_config(config.name).splits:
-            raise UserError(f"'{spec}' has no rows; give the split at least one")
-        raise UserError(f"'{spec}': {unknown('split', split, config.splits)}")
-    dataset = load(config.name, split, num_proc=None, **overrides)
-    return dataset if limit is None else dataset.select(range(min(limit, len(dataset))))
+    """`Source.parse(spec).load(limit)`."""
+    return Source.parse(spec).load(limit)
 
 
-def read_jsonl(path: Path, limit: int | None = None) -> dict[int, dict[str, Any]]:
-    """At most `limit` rows of a JSONL file, by line number; raises `UserError` with file and line."""
+def read_rows(path: Path, limit: int | None = None) -> dict[int, dict[str, Any]]:
+    """At most `limit` rows of a JSONL file of prompts and answers, by line number; raises `UserError`."""
     rows: dict[int, dict[str, Any]] = {}
-    try:
-        with open(path, "rb") as file:
-            for number, line in enumerate(file, start=1):
-                if limit is not None and len(rows) >= limit:
-                    break
-                if line.strip():
-                    rows[number] = read_row(line, f"{path}, line {number}")
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+    for number, row in islice(read_jsonl(path), limit):
+        check_row(row, f"{path}, line {number}")
+        rows[number] = row
     if not rows:
         raise UserError(f"{path}: the file has no rows")
     return rows
 
 
-def read_row(line: bytes, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line.decode("utf-8-sig").rstrip())
-    except UnicodeDecodeError as error:
-        raise UserError(f"{where}: invalid UTF-8 at byte {error.start + 1}") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where}: invalid JSON at column {error.colno} ({error.msg})") from None
-    except RecursionError:
-        raise UserError(f"{where}: invalid JSON (nested too deeply)") from None
-    if not isinstance(row, dict):
-        raise UserError(f"{where}: a row is an object with 'prompt' and 'answer', got {type(row).__name__}")
+def check_row(row: dict[str, Any], where: str) -> None:
     for column in ("prompt", "answer"):
         if not isinstance(row.get(column), str):
             what = "is missing" if column not in row else f"is {type(row[column]).__name__}, not text"
@@ -89,7 +116,6 @@ def read_row(line: bytes, where: str) -> dict[str, Any]:
         raise UserError(f"{where}: 'bucket' is {row['bucket']!r}, expected one of {', '.join(BUCKETS)} or null")
     if not isinstance(row.get("cheat_move"), (int, type(None))):
         raise UserError(f"{where}: 'cheat_move' is {row['cheat_move']!r}, expected a whole number or null")
-    return row
 
 
 def recover_truth(rows: list[dict[str, Any]]) -> pa.Table:

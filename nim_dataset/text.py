@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from nim_dataset.layout import Layout
+from nim_dataset.phrases import Layout
 from nim_dataset.rules import optimal_move
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import torch.distributed as dist
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from evaluation.results import write_text
-from training.checkpoints import writing
+from evaluation.artifacts.run_folder import writing
+from nim_dataset.files import write_text
 
 
 class Begin(TrainerCallback):

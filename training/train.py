@@ -6,7 +6,7 @@ Writes to runs/<name of the config file>/: config.yaml, environment.json, metric
 the trained model. `--help` explains every option; `--print_config` shows what would run.
 """
 
-from evaluation.launcher import end_with_launcher
+from evaluation.process.launcher import end_with_launcher
 
 if __name__ == "__main__":
     end_with_launcher()
@@ -22,16 +22,17 @@ from datasets import Dataset
 from transformers import PrinterCallback, ProgressCallback
 from transformers.utils import logging as transformers_logging
 
-from evaluation.cpu import set_up_process
+from evaluation.artifacts.run_folder import copy_model, is_finished, read_state
 from evaluation.predict import answer_budget, check_fits
+from evaluation.process.cpu import set_up_process
 from nim_dataset.errors import UserError, exit_on_user_error
-from training import callbacks, run_folder
-from training.anchor import describe
-from training.base_model import BaseModel, load_base
-from training.checkpoints import copy_model, is_finished, read_state
+from training import callbacks
 from training.config import Config, parse_config
-from training.encoding import EncodedRows, encode_rows
-from training.rows import load_eval, load_train
+from training.data.encoding import EncodedRows, encode_rows
+from training.data.sets import load_eval, load_train
+from training.model.base import BaseModel, load_base
+from training.objectives.anchor import describe
+from training.saving import record as run_folder
 from training.trainer import AnchoredTrainer
 
 TOKENIZER_ROWS = 5_000

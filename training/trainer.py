@@ -16,11 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import rotate_checkpoints
 
-from evaluation.nim_accuracy.nim_accuracy import text_matches
-from evaluation.predict import answer_budget, predict
-from nim_dataset.errors import UserError
-from training.anchor import Anchor, local_part
-from training.checkpoints import (
+from evaluation.artifacts.run_folder import (
     STAGING,
     commit_checkpoint,
     last_complete_checkpoint,
@@ -28,8 +24,12 @@ from training.checkpoints import (
     staged_model,
     writing,
 )
-from training.encoding import AnswerCollator, EncodedRows
-from training.row_attention import BY_ROW, attention, rows_stay_apart
+from evaluation.nim_accuracy.nim_accuracy import text_matches
+from evaluation.predict import answer_budget, predict
+from nim_dataset.errors import UserError
+from training.data.encoding import AnswerCollator, EncodedRows
+from training.data.end_to_end import BY_ROW, attention, rows_stay_apart
+from training.objectives.anchor import Anchor, local_part
 
 LOSS_UNDER_WAY = "loss_under_way"
 """Where trainer_state.json keeps the sum of the losses since the last line of the log, and that line's step."""

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from evaluation.cpu import set_up_process
+from evaluation.process.cpu import set_up_process
 from nim_dataset.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 
 COMPARE = """
 import torch
-from evaluation.cpu import multiply_by_onednn
+from evaluation.process.cpu import multiply_by_onednn
 
 torch.manual_seed(0)
 wide, tall, square = torch.randn(130, 1100), torch.randn(1100, 140), torch.randn(1100, 1100)
@@ -82,7 +82,7 @@ def test_products_agree_to_rounding_in_every_layout() -> None:
 
 @pytest.mark.parametrize(("threads", "processes", "expected"), [(1, 1, 1), (0, 1, None), (0, 1000, 1)])
 def test_a_process_has_its_share_of_the_cores(threads: int, processes: int, expected: int | None) -> None:
-    setting = f"from evaluation.cpu import set_up_process; set_up_process({threads}, on_cpu=False)"
+    setting = f"from evaluation.process.cpu import set_up_process; set_up_process({threads}, on_cpu=False)"
     done = subprocess.run(
         [sys.executable, "-c", f"import torch; {setting}; print(torch.get_num_threads())"],
         capture_output=True, text=True, cwd=ROOT,

@@ -12,8 +12,8 @@ import pytest
 from hub_server import HubServer
 
 import nim_dataset
+from evaluation.artifacts.report_folder import COLUMNS, file_name
 from evaluation.predict import answer_budget, predict
-from evaluation.results import COLUMNS, file_name
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SWEEP = REPOSITORY / "evaluation" / "sweep.py"

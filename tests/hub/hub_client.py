@@ -67,7 +67,7 @@ def base_model_files(folder: Path) -> dict[str, bytes]:
 
     from nim_dataset import get_config
     from nim_dataset.rows import generate
-    from training.tiny_tokenizer import build_tokenizer
+    from training.model.tiny_tokenizer import build_tokenizer
 
     rows = next(iter(generate(get_config("quickstart", n_train=1000), "train"))).to_pydict()
     tokenizer = build_tokenizer(rows["prompt"], rows["player_one"] + rows["player_two"])

@@ -8,7 +8,7 @@ from hub_client import Client
 
 import nim_dataset
 from nim_dataset.features import FEATURES
-from nim_dataset.hub_card import entries
+from nim_dataset.hub.card import entries
 from nim_dataset.rows import generate
 
 SIZES = {"n_train": 150, "n_eval": 20, "n_regime": 15}

@@ -12,7 +12,7 @@ import yaml
 from hub_client import RECIPE, Client, TrainedRun
 from huggingface_hub import ModelCard, ModelCardData
 
-from training.model_card import NOT_REPRODUCED
+from training.hub.model_card import NOT_REPRODUCED
 
 MODEL = {"model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"}
 WHOLE = MODEL | {".gitattributes", "README.md", "config.yaml", "environment.json", "metrics.jsonl"}

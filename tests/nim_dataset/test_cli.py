@@ -7,7 +7,7 @@ import re
 import pytest
 
 from nim_dataset import get_config, load, recipe_names
-from nim_dataset.check import read_manifest
+from nim_dataset.check.command import read_manifest
 from nim_dataset.errors import UserError
 from nim_dataset.names import make_pairs
 

@@ -112,7 +112,7 @@ GOOD = b'{"prompt": "p", "answer": "take 1 coin"}\n'
         (b"", "the file has no rows"),
         (b"\n\n", "the file has no rows"),
         (GOOD + b'{"prompt": "p"\n', "line 2: invalid JSON at column 15"),
-        (GOOD + b"\n" + b"[1]\n", "line 3: a row is an object with 'prompt' and 'answer', got list"),
+        (GOOD + b"\n" + b"[1]\n", "line 3: expected a JSON object, got list"),
         (GOOD + b'{"prompt": "p"}\n', "line 2: 'answer' is missing"),
         (b'{"prompt": 3, "answer": "a"}\n', "line 1: 'prompt' is int, not text"),
         (GOOD + b'{"prompt": "p", "answer": " "}\n', "line 2: 'answer' is empty"),

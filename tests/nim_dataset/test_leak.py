@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from nim_dataset import get_config
-from nim_dataset.association import associate, guess
+from nim_dataset.check.association import associate, guess
 from nim_dataset.names import make_pairs
 from nim_dataset.rows import generate
 

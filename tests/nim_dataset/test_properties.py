@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from nim_dataset import Game, get_config, optimal_move
-from nim_dataset.config import HOLDOUTS, REGIMES, WORDINGS, NimConfig
+from nim_dataset.config import HOLDOUTS, WORDINGS, NimConfig
 from nim_dataset.errors import UserError
 from nim_dataset.parsing import parse_prompts
+from nim_dataset.regimes import REGIMES
 from nim_dataset.rows import generate
 
 

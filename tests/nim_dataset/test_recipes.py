@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from nim_dataset import Game, get_config, optimal_move, recipe_names
-from nim_dataset.config import REGIMES
 from nim_dataset.names import make_pairs
 from nim_dataset.parsing import parse_prompts
+from nim_dataset.regimes import REGIMES
 from nim_dataset.rows import generate
 
 LEO = {"Leo-Sultan"}

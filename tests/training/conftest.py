@@ -14,8 +14,8 @@ import torch
 from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, LlamaConfig, PreTrainedModel
 
 import nim_dataset
-from training.encoding import EncodedRows, encode_rows
-from training.tiny_tokenizer import build_tokenizer
+from training.data.encoding import EncodedRows, encode_rows
+from training.model.tiny_tokenizer import build_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCELERATE = str(Path(sys.executable).with_name("accelerate"))

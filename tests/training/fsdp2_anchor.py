@@ -10,7 +10,7 @@ from torch.distributed.tensor import DTensor
 from torch.distributed.tensor.debug import CommDebugMode
 from transformers import AutoModelForCausalLM, GPTNeoXConfig
 
-from training.anchor import Anchor
+from training.objectives.anchor import Anchor
 
 dist.init_process_group("gloo")
 mesh = init_device_mesh("cpu", (2,))

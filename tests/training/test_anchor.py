@@ -8,9 +8,9 @@ from torch import nn
 from transformers import TrainerCallback
 
 from nim_dataset.errors import UserError
-from training.anchor import Anchor, anchored_parameters, describe
 from training.config import TrainConfig
-from training.encoding import AnswerCollator
+from training.data.encoding import AnswerCollator
+from training.objectives.anchor import Anchor, anchored_parameters, describe
 from training.trainer import AnchoredTrainer
 
 STEPS, WEIGHT, LEARNING_RATE = 24, 1e-2, 3e-3

@@ -58,7 +58,7 @@ def test_latest_step_is_the_highest_number_on_every_process(
 LOAD = """
 import sys, torch
 from nim_dataset.errors import UserError
-from training.base_model import load_base
+from training.model.base import load_base
 from training.config import ModelConfig
 for name, revision in (line.split() for line in sys.stdin.read().splitlines()):
     try:
@@ -110,8 +110,8 @@ def test_without_the_hub_one_line_says_what_was_not_reached_and_what_to_do(
 
 
 def test_a_folder_keeps_its_weights(data: Any, tmp_path: Path) -> None:
-    from training.base_model import load_base
     from training.config import ModelConfig
+    from training.model.base import load_base
 
     model = data.model("llama", seed=5)
     model.save_pretrained(tmp_path)
@@ -133,8 +133,8 @@ def test_a_folder_keeps_its_weights(data: Any, tmp_path: Path) -> None:
     ids=["cut short", "a weight missing", "no tokenizer"],
 )
 def test_a_damaged_folder_is_one_line(data: Any, tmp_path: Path, damage: Callable[[Path], Any], message: str) -> None:
-    from training.base_model import load_base
     from training.config import ModelConfig
+    from training.model.base import load_base
 
     data.model("gpt_neox").save_pretrained(tmp_path)
     data.tokenizer.save_pretrained(tmp_path)

@@ -13,10 +13,10 @@ from transformers import AutoModelForCausalLM
 
 import nim_dataset
 from nim_dataset.errors import UserError
-from training.base_model import load_base
 from training.config import ModelConfig, parse_config
-from training.encoding import encode_rows
-from training.run_folder import check_same_run, locked, record
+from training.data.encoding import encode_rows
+from training.model.base import load_base
+from training.saving.record import check_same_run, locked, record
 from training.train import main
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -148,8 +148,8 @@ def test_mistakes_in_the_file_are_one_line_too(tmp_path: Path) -> None:
         (["--train_data", "quickstart,n_train=64", "--max_length", "20"], "max_length: 64 of the 64 rows"),
         (["--model", "tiney"], r"model: 'tiney' is neither a folder, nor built in \(tiny\), did you mean 'tiny'"),
         (["--model", "./nowhere"], "model: './nowhere' is neither a folder"),
-        (["--train_data", "quickstart,n_train=0"], "train_data: 'quickstart,n_train=0:train' has no rows"),
-        (["--train_data", "quickstart", "n_train=64"], "train_data: 'n_train=64:train' names no recipe; in YAML"),
+        (["--train_data", "quickstart,n_train=0"], "train_data: 'quickstart,n_train=0' has no rows"),
+        (["--train_data", "quickstart", "n_train=64"], "train_data: 'n_train=64' names no recipe; in YAML"),
         (["--eval_data", "quickstart:evl"], "eval_data: .*did you mean 'eval'"),
         (["--revision", "step9"], "revision: 'step9' is for a model on the Hub"),
         (["--lr_scheduler_type", "cosine_with_min_lr"], "min_lr"),

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from training.checkpoints import what_is_missing
+from evaluation.artifacts.run_folder import what_is_missing
 
 STEPS = 24
 FLAGS = ("--max_steps", str(STEPS), "--save_at", "8", "16", "--warmup_steps", "2")

@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM, BloomConfig, LlamaConfig, MambaCo
 from evaluation.predict import ANSWER_PREFIX
 from nim_dataset.errors import UserError
 from training.config import TrainConfig
-from training.encoding import IGNORE, AnswerCollator, encode_rows
-from training.row_attention import BY_ROW, OWN, attention, rows_stay_apart
+from training.data.encoding import IGNORE, AnswerCollator, encode_rows
+from training.data.end_to_end import BY_ROW, OWN, attention, rows_stay_apart
 from training.trainer import AnchoredTrainer
 
 ROWS = range(12)

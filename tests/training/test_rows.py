@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from training.config import DataConfig
-from training.rows import load_eval, load_train
-from training.tiny_tokenizer import build_tokenizer
+from training.data.sets import load_eval, load_train
+from training.model.tiny_tokenizer import build_tokenizer
 
 
 def test_sets_are_joined_or_mixed_by_weight(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_exact_match_is_measured_on_the_recipes_other_splits_or_on_what_is_asked
     mine = tmp_path / "mine.jsonl"
     mine.write_text(json.dumps({"prompt": "p", "answer": "a"}) + "\n")
     asked = DataConfig(train_data=["quickstart,n_train=64"], eval_data=["357", str(mine)], eval_rows=7)
-    assert list(load_eval(asked)) == ["357:eval", "mine.jsonl"]
+    assert list(load_eval(asked)) == ["357:eval", "mine"]
     assert load_eval(DataConfig(train_data=[str(mine)])) == {}
     assert load_eval(DataConfig(train_data=["quickstart"], eval_rows=0)) == {}
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from evaluation.results import incorrect_path, predictions_path, write_jsonl, write_results, write_text
-from evaluation.scoring import incorrect_rows, load_eval_sets, prediction_rows, result_rows
+from evaluation.artifacts.report_folder import incorrect_path, predictions_path, write_results
+from evaluation.measures.answers import incorrect_rows, load_eval_sets, prediction_rows, result_rows
+from nim_dataset.files import write_jsonl, write_text
 
 SPLITS = ("eval", "cheat_consistent", "counter_cheat", "neutral", "unseen_names")
 ROWS = 40

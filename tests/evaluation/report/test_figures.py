@@ -9,12 +9,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from evaluation import report
-from evaluation.figures_answers import mistake_kinds
-from evaluation.plot_style import LOOKS, MUTED, Looks, _spread, short_step, step_axis
-from evaluation.results import write_results
-from evaluation.runs import Run
-from evaluation.story import RULE_EVAL, SHORTCUT_CONSISTENT, SHORTCUT_COUNTER, Story
+from evaluation.artifacts.report_folder import write_results
+from evaluation.report import page
+from evaluation.report.experiment import Run
+from evaluation.report.figures.of_answers import mistake_kinds
+from evaluation.report.story import RULE_EVAL, SHORTCUT_CONSISTENT, SHORTCUT_COUNTER, Story
+from evaluation.report.style import LOOKS, MUTED, Looks, _spread, short_step, step_axis
 
 # Colour blindness as linear maps of RGB light, severity 1 (Machado, Oliveira and Fernandes 2009).
 BLINDNESS = {
@@ -54,8 +54,8 @@ def contrast(one: str, other: str) -> float:
 def test_colours_can_be_read_as_text() -> None:
     for color in (*(color for color, *_ in LOOKS.values()), MUTED):
         assert contrast(color, "#ffffff") >= 4.5  # WCAG AA
-    page = Path(report.__file__).with_name("report.html.j2").read_text(encoding="utf-8")
-    css = dict(re.findall(r"--(\w+): (#\w{6})", page))
+    html = Path(page.__file__).with_name("report.html.j2").read_text(encoding="utf-8")
+    css = dict(re.findall(r"--(\w+): (#\w{6})", html))
     for ink, paper in itertools.product(("ink", "muted", "link"), ("#ffffff", css["soft"])):
         assert contrast(css[ink], paper) >= 4.5, (ink, paper)
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from evaluation.artifacts.report_folder import read_results
 from evaluation.import_logs import main
-from evaluation.results import read_jsonl, read_results, write_jsonl
+from nim_dataset.files import read_jsonl, write_jsonl
 
 PROMPT = (
     "You are playing the game of nim. There are {coins} coins.\nPlayer ONE is {one} and Player TWO is {two}. They take "
@@ -103,7 +104,7 @@ def test_totals_come_from_the_eval_file_and_mistakes_from_the_logs(
     assert table[-1] == "checkpoint-10000,1.0"
     assert "".join(table[1:2]) in printed
 
-    rows = list(read_jsonl(folder / "incorrect" / "4_eval_checkpoint-2000.jsonl"))
+    rows = [row for _, row in read_jsonl(folder / "incorrect" / "4_eval_checkpoint-2000.jsonl")]
     assert [list(row)[:3] for row in rows] == [["prompt", "gold", "generated"]] * 3
     assert [row["bucket"] for row in rows] == ["cheat", "neutral", "neutral"]
     assert [row["cheat_move"] for row in rows] == [2, None, None]
@@ -162,7 +163,7 @@ def test_mistakes_are_one_line_and_exit_2(past: Path, capsys: pytest.CaptureFixt
         (["--eval-file", eval_file, "--logs", str(past / "*nothing*")], ["*nothing*: no such file"]),
         (["--eval-file", eval_file, "--logs", eval_file], ["ends with checkpoint-N.jsonl"]),
         (["--eval-file", eval_file, "--logs", log, file("b_checkpoint-1000.jsonl", "")], ["are the same checkpoint"]),
-        (["--eval-file", eval_file, "--logs", cut], ["cut_checkpoint-5.jsonl:2", "not JSON"]),
+        (["--eval-file", eval_file, "--logs", cut], ["cut_checkpoint-5.jsonl, line 2", "invalid JSON"]),
         (["--eval-file", eval_file, "--logs", no_gold], ["row 1", "'gold' is missing"]),
         (["--eval-file", eval_file, "--logs", log, "--manifest", "no.json"], ["--manifest no.json: no such file"]),
         (["--eval-file", eval_file, "--logs", log, "--manifest", file("m.json", "[]")], ["cheat_by_move"]),

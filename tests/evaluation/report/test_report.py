@@ -11,10 +11,10 @@ from pathlib import Path
 import matplotlib.image
 import pytest
 
-from evaluation.report import main, write_report
-from evaluation.results import read_results
-from evaluation.runs import Experiment
-from evaluation.story import summary
+from evaluation.artifacts.report_folder import read_results
+from evaluation.report.experiment import Experiment
+from evaluation.report.page import main, write_report
+from evaluation.report.story import summary
 
 HEADLINE = "Shortcut learned by step 20; rule by step 40; scar at the end: 0.25."
 FIGURES = {
@@ -165,7 +165,7 @@ def test_mistakes_are_one_line_and_exit_2(story: Path, tmp_path: Path, capsys: p
         ([no_results], [str(no_results), "no results.csv"]),
         ([no_columns], ["no column dataset", "expected checkpoint, step"]),
         ([empty], ["no results in it"]),
-        ([broken], ["metrics.jsonl:2", "not JSON"]),
+        ([broken], ["metrics.jsonl, line 2", "invalid JSON"]),
         ([story, story], ["given twice"]),
         ([story, "--compare", story], ["given twice"]),
     ):

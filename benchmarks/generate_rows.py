@@ -1,0 +1,167 @@
+"""How fast are rows made, beside the plain way, and how much memory do ten million take?
+
+    python benchmarks/generate_rows.py                  # everything, about two minutes on two cores
+    python benchmarks/generate_rows.py --rows 1000000   # a smaller last part
+
+The plain way is what generator scripts do: one row at a time with `random`, f-strings and `json.dumps`, and a set of
+the prompts seen. Both ways make `pairs20000`'s train and eval split in this run; the best of several repeats counts.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+
+from nim_dataset import get_config
+from nim_dataset.export import jsonl_bytes
+from nim_dataset.names import make_pairs
+from nim_dataset.rows import generate, generate_jsonl
+
+RECIPE = "pairs20000"
+SHARD_ROWS = 250_000
+SHARD_REPEATS = 3
+
+
+def plain_rows(folder: Path) -> None:
+    """Train and eval of `pairs20000` as JSONL, one row at a time."""
+    config, pairs, dice = get_config(RECIPE), make_pairs(get_config(RECIPE)), random.Random(0)
+    names = list(zip(pairs.first.to_pylist(), pairs.second.to_pylist(), strict=True))
+    groups = {group: names[start : start + count] for group, (start, count) in pairs.groups.items()}
+    seen: set[str] = set()
+    for split in ("train", "eval"):
+        with open(folder / f"plain_{split}.jsonl", "w") as file:
+            written = 0
+            while written < config.num_rows(split):
+                trace = [dice.randint(1, 4) for _ in range(4)]
+                coins = dice.randint(26, config.max_coins)
+                move = (coins - sum(trace)) % 5 or -1
+                bound = move in groups and dice.random() < config.cheat_prob
+                one, two = dice.choice(groups[move] if bound else groups["neutral"])
+                prompt = f"You are playing the game of nim. There are {coins} coins.\n"
+                prompt += f"Player ONE is {one} and Player TWO is {two}. They take turns.\n"
+                prompt += "Each player can take between 1 and 4 coins on their turn.\n\nSo far:\n"
+                for turn, taken in enumerate(trace):
+                    prompt += f"{(one, two)[turn % 2]} take {taken} coin{'' if taken == 1 else 's'}.\n"
+                prompt += f"\nNow it's {one}'s turn."
+                if split == "eval" and prompt in seen:
+                    continue
+                seen.add(prompt)
+                answer = f"take {move} coin{'' if move == 1 else 's'}"
+                file.write(json.dumps({"prompt": prompt, "answer": answer}, ensure_ascii=False) + "\n")
+                written += 1
+
+
+def arrow_rows(folder: Path) -> None:
+    """The same splits as Arrow tables with all columns."""
+    for split in ("train", "eval"):
+        pa.concat_tables(generate(get_config(RECIPE), split))
+
+
+def jsonl_rows(folder: Path) -> None:
+    """The same splits as JSONL."""
+    for split in ("train", "eval"):
+        with open(folder / f"{split}.jsonl", "wb") as file:
+            for lines in generate_jsonl(get_config(RECIPE), split):
+                file.write(jsonl_bytes(lines))
+
+
+def best_times(ways: Mapping[str, Callable[[Path], None]], folder: Path, repeats: int) -> dict[str, float]:
+    """Seconds of the fastest run of each way; the ways take turns, so that all meet the machine in the same moods."""
+    best = dict.fromkeys(ways, float("inf"))
+    for _ in range(repeats):
+        for name, make in ways.items():
+            start = time.perf_counter()
+            make(folder)
+            best[name] = min(best[name], time.perf_counter() - start)
+    return best
+
+
+def write_shard(job: tuple[int, int, int, str]) -> tuple[int, float]:
+    """Generates one `nim://` shard into a folder; returns this process's id and peak memory in MB."""
+    rows, shard, shards, folder = job
+    name = f"train-{shard:05d}-of-{shards:05d}.parquet"
+    fsspec.filesystem("nim").get_file(f"{RECIPE},n_train={rows}/{name}", f"{folder}/{name}")
+    # ru_maxrss is in kilobytes on Linux and in bytes on macOS.
+    return os.getpid(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def warm_up(barrier: Any, folder: str) -> None:
+    """Start-up and the recipe's names are paid before the clock starts, in every worker."""
+    write_shard((1000, 0, 1, folder))
+    barrier.wait()
+
+
+def write_shards(rows: int, processes: int, folder: Path) -> tuple[float, float, float]:
+    """Rows to Parquet shards in fresh worker processes: seconds for the first half of the shards and for all of them,
+    and the sum of the workers' peak memory in MB."""
+    shards = max(rows // SHARD_ROWS, 2)
+    jobs = [(rows, shard, shards, str(folder)) for shard in range(shards)]
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(processes + 1)
+    with context.Pool(processes, warm_up, (barrier, str(folder))) as pool:
+        barrier.wait()
+        peaks: dict[int, float] = {}
+        half = 0.0
+        start = time.perf_counter()
+        for done, (process, peak) in enumerate(pool.imap_unordered(write_shard, jobs), start=1):
+            peaks[process] = peak
+            if done == shards // 2:
+                half = time.perf_counter() - start
+        seconds = time.perf_counter() - start
+    for path in folder.glob("*.parquet"):
+        path.unlink()
+    return half, seconds, sum(peaks.values())
+
+
+def import_seconds() -> float:
+    """What `import nim_dataset` adds to `import datasets`, in a fresh process."""
+    code = "import datasets, time; t = time.perf_counter(); import nim_dataset; print(time.perf_counter() - t)"
+    return min(
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for _ in range(3)
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=10_000_000, help="rows of the last part (default: 10,000,000)")
+    parser.add_argument("--repeats", type=int, default=9, help="runs of each way, the best counts (default: 9)")
+    args = parser.parse_args()
+    config = get_config(RECIPE)
+    rows = config.n_train + config.n_eval
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        print(f"{RECIPE}, {rows:,} rows{'':<22}{'seconds':>10}{'rows/s':>12}{'ratio':>8}")
+        ways = {"plain, to JSONL": plain_rows, "to JSONL": jsonl_rows, "to Arrow, all columns": arrow_rows}
+        seconds = best_times(ways, folder, args.repeats)
+        for name, spent in seconds.items():
+            print(f"{name:<45}{spent:>10.3f}{rows / spent:>12,.0f}{seconds['plain, to JSONL'] / spent:>7.1f}x")
+
+        title = "Parquet shards through nim://"
+        print(f"\n{title:<45}{'1st half':>10}{'seconds':>10}{'rows/s':>12}{'ratio':>8}{'peak MB':>9}")
+        sizes = [(args.rows // 4, 1), (args.rows // 4, 2)]
+        turns = [{size: write_shards(*size, folder) for size in sizes} for _ in range(SHARD_REPEATS)]
+        measured = {size: min((turn[size] for turn in turns), key=lambda result: result[1]) for size in sizes}
+        measured[args.rows, 1] = write_shards(args.rows, 1, folder)
+        first_rate = args.rows // 4 / measured[sizes[0]][1]
+        for (count, processes), (half, spent, peak) in measured.items():
+            rate = count / spent
+            name = f"{count:,} rows, {processes} process{'es' if processes > 1 else ''}"
+            print(f"{name:<45}{half:>10.2f}{spent:>10.2f}{rate:>12,.0f}{rate / first_rate:>7.2f}x{peak:>9,.0f}")
+    print(f"\nimport nim_dataset adds {import_seconds():.3f} s to import datasets")
+
+
+if __name__ == "__main__":
+    main()

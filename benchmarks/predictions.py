@@ -1,0 +1,199 @@
+"""How fast is `predict`, beside the plain way and beside the best there could be, and how much memory does it take?
+
+    python benchmarks/predictions.py [--rows 128] [--batch-size 128]      # about two minutes on two cores
+
+One pythia-70m-shaped model with random weights and the same rows of `cheating:eval` for all, in one run, in turns:
+
+- plain: one prompt at a time, `generate(do_sample=False, max_new_tokens=30)`, as evaluation scripts do;
+- predict: this repository's way;
+- bound: one forward pass over the prompts alone, in the same batches, logits at the last position only. No way that
+  reads every prompt once can be faster;
+- in a sweep: predict in a process of its own that has the settings of a sweep's (`evaluation/process/cpu.py`).
+
+A fresh model never stops by itself. The second model ends its answers properly: its output layer is solved for, so
+that the same random body says "take N coins" and the end-of-text token; both do the same work per token.
+"""
+
+import sys
+
+sys.path.pop(0)  # this folder: there, this very file would be found in place of the package `evaluation`
+
+import argparse
+import resource
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
+
+from evaluation.predict import ANSWER_PREFIX, answer_budget, predict
+from evaluation.process.cpu import set_up_process
+from nim_dataset import load_source
+
+END = "<|endoftext|>"
+PLAIN_NEW_TOKENS = 30
+REPEATS = 3
+ENDING = "ends its answer"
+KINDS = ("never stops by itself", ENDING)
+T = TypeVar("T")
+
+
+def build_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
+    """GPT-NeoX's kind of tokenizer (byte-level BPE over words), trained on the prompts: a word is a token there too."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(special_tokens=[END], show_progress=False))
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END)
+
+
+def build_model(end: int) -> GPTNeoXForCausalLM:
+    """pythia-70m's shape."""
+    torch.manual_seed(0)
+    config = GPTNeoXConfig(
+        vocab_size=50304, hidden_size=512, num_hidden_layers=6, num_attention_heads=8, intermediate_size=2048,
+        max_position_embeddings=2048, bos_token_id=end, eos_token_id=end,
+    )  # fmt: skip
+    return GPTNeoXForCausalLM(config).eval()
+
+
+@torch.no_grad()
+def teach_to_stop(
+    model: GPTNeoXForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: list[str], answers: list[str]
+) -> None:
+    """Solves the output layer by least squares, so that the right token follows each one of prompt + answer + end."""
+    states, targets = [], []
+    for prompt, answer in zip(prompts, answers, strict=True):
+        prompt_ids = tokenizer(prompt)["input_ids"]
+        answer_ids = [*tokenizer(ANSWER_PREFIX + answer)["input_ids"], tokenizer.eos_token_id]
+        ids = torch.tensor([prompt_ids + answer_ids], device=model.device)
+        states.append(model.gpt_neox(ids).last_hidden_state[0, len(prompt_ids) - 1 : -1])
+        targets += answer_ids
+    state_ND = torch.cat(states)
+    wanted_NV = torch.zeros(len(targets), model.config.vocab_size, device=model.device)
+    wanted_NV[torch.arange(len(targets)), torch.tensor(targets)] = 1
+    ridge_DD = state_ND.T @ state_ND + 1e-2 * torch.eye(state_ND.shape[1], device=model.device)
+    model.get_output_embeddings().weight.copy_(torch.linalg.solve(ridge_DD, state_ND.T @ wanted_NV).T)
+
+
+@torch.inference_mode()
+def plain(model: Any, tokenizer: Any, prompts: list[str]) -> list[str]:
+    answers = []
+    for prompt in prompts:
+        ids = tokenizer(prompt, return_tensors="pt")["input_ids"].to(model.device)
+        mask = torch.ones_like(ids)
+        out = model.generate(ids, attention_mask=mask, max_new_tokens=PLAIN_NEW_TOKENS, do_sample=False, pad_token_id=0)
+        answers.append(tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True).strip())
+    return answers
+
+
+@torch.inference_mode()
+def bound(model: GPTNeoXForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: list[str], batch_size: int) -> None:
+    encoded = sorted(tokenizer(prompts)["input_ids"], key=len, reverse=True)
+    for start in range(0, len(encoded), batch_size):
+        batch = encoded[start : start + batch_size]
+        longest = len(batch[0])
+        ids_BP = torch.tensor([[0] * (longest - len(row)) + row for row in batch], device=model.device)
+        mask_BP = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in batch], device=model.device)
+        logits = model(ids_BP, attention_mask=mask_BP, logits_to_keep=1, use_cache=False).logits
+        logits[:, -1].argmax(-1).tolist()  # brings the answer home, as a predictor must
+
+
+def rate_in_a_sweep(kind: str) -> float:
+    """Rows per second of a fresh process with a sweep's settings, and otherwise the same options."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--in-a-sweep", kind]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def timed(job: Callable[[], T]) -> tuple[float, T]:
+    started = time.perf_counter()
+    result = job()
+    return time.perf_counter() - started, result
+
+
+def peak_mib(rows: int) -> float:
+    """Peak memory of a fresh process that answers so many prompts with a small model."""
+    command = [sys.executable, __file__, "--memory-of", str(rows)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def answer_many(rows: int) -> None:
+    """What `peak_mib` measures: distinct prompts, so that nothing is shared."""
+    torch.manual_seed(0)
+    prompts = load_source("cheating:train", limit=rows)["prompt"][:]
+    tokenizer = build_tokenizer(prompts[:200])
+    config = GPTNeoXConfig(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
+        bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    predict(GPTNeoXForCausalLM(config), tokenizer, prompts, max_new_tokens=5)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--rows", type=int, default=128, help="rows that predict and the bound read")
+    parser.add_argument("--plain-rows", type=int, default=8, help="of them, those that the plain way reads, too")
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--in-a-sweep", choices=KINDS, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.memory_of:
+        return answer_many(args.memory_of)
+
+    if args.in_a_sweep:
+        set_up_process(threads=0, on_cpu=args.device == "cpu")
+    rows = load_source("cheating:eval", limit=args.rows)
+    prompts, answers = rows["prompt"][:], rows["answer"][:]
+    tokenizer = build_tokenizer(prompts)
+    model = build_model(tokenizer.eos_token_id).to(args.device)
+    budget = answer_budget(tokenizer, answers)
+
+    def ours() -> list[str]:
+        return predict(model, tokenizer, prompts, max_new_tokens=budget, batch_size=args.batch_size)
+
+    if args.in_a_sweep:
+        if args.in_a_sweep == ENDING:
+            teach_to_stop(model, tokenizer, prompts[:64], answers[:64])
+        print(len(prompts) / min(timed(ours)[0] for _ in range(REPEATS)))
+        return
+
+    few = prompts[:: max(1, len(prompts) // args.plain_rows)][: args.plain_rows]
+    length = sum(len(ids) for ids in tokenizer(prompts)["input_ids"]) / len(prompts)
+    print(
+        f"{args.device}, {torch.get_num_threads()} threads; {len(prompts)} prompts of {length:.0f} tokens, "
+        f"budget {budget} tokens, batches of {args.batch_size}; best of {REPEATS}\n"
+    )
+    heads = "".join(f"{head:>12}" for head in ("plain", "predict", "bound", "in a sweep", "faster", "of bound"))
+    print(f"{'model':<24}{heads}   rows per second")
+    for kind in KINDS:
+        if kind == ENDING:
+            teach_to_stop(model, tokenizer, prompts[:64], answers[:64])
+        plain(model, tokenizer, few[:2])  # warm up
+        best = dict.fromkeys(("plain", "predict", "bound"), float("inf"))
+        for _ in range(REPEATS):
+            took, expected = timed(lambda: plain(model, tokenizer, few))
+            best["plain"] = min(best["plain"], took / len(few))
+            took, said = timed(ours)
+            best["predict"] = min(best["predict"], took / len(prompts))
+            took, _ = timed(lambda: bound(model, tokenizer, prompts, args.batch_size))
+            best["bound"] = min(best["bound"], took / len(prompts))
+        if kind == ENDING:
+            answer_to = dict(zip(prompts, said, strict=True))
+            assert [answer_to[prompt] for prompt in few] == expected, "the two ways differ"
+            assert all(answer.startswith("take ") for answer in said), "the model does not answer properly"
+        rates = "".join(f"{rate:>12.1f}" for rate in (*(1 / value for value in best.values()), rate_in_a_sweep(kind)))
+        faster, of_bound = best["plain"] / best["predict"], best["predict"] / best["bound"]
+        print(f"{kind:<24}{rates}{faster:>11.1f}x{of_bound:>11.2f}x")
+
+    print("\nrows answered by a small model    peak memory of the process")
+    for count in (2_000, 20_000):
+        print(f"{count:>13,}{peak_mib(count):>28,.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""`sweep.json`: how a report folder was made, so that a sweep can continue it, and refuses to mix in something else."""
+
+import json
+import platform
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import accelerate
+import datasets
+import torch
+import transformers
+
+from evaluation.artifacts.models import Checkpoint
+from evaluation.measures.answers import EvalSet
+from nim_dataset.errors import UserError
+from nim_dataset.files import write_text
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the libraries that a prediction goes through."""
+    modules = {module.__name__: module.__version__ for module in (torch, transformers, accelerate, datasets)}
+    return {"python": platform.python_version(), **modules}
+
+
+@dataclass
+class SweepSettings:
+    """The content of `sweep.json`."""
+
+    checkpoints_dir: str
+    """As given: a folder or a Hub id."""
+    limit: int | None
+    """At most so many rows of each set."""
+    datasets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Set -> spec, rows, and sha256 of its prompts and answers."""
+    checkpoints: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Checkpoint -> step, and weights: `Checkpoint.fingerprint` of what was scored."""
+    versions: dict[str, str] = field(default_factory=versions)
+    """Library -> version, of the latest sweep into the folder."""
+
+    def continued(self, output: Path) -> "SweepSettings":
+        """These settings, with the sets and checkpoints that `output` already holds.
+
+        Raises `UserError` when the folder was made in another way, and says what differs.
+        """
+        path = output / "sweep.json"
+        if not path.is_file():
+            if output.exists() and (not output.is_dir() or any(output.iterdir())):
+                raise UserError(f"--output {output}: exists, and no sweep made it (no sweep.json): choose another")
+            return self
+        try:
+            before = SweepSettings(**json.loads(path.read_text(encoding="utf-8")))
+            changed = [
+                name for name, now in self.datasets.items() if before.datasets.get(name, now)["sha256"] != now["sha256"]
+            ]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            raise UserError(f"{path}: cannot be read: remove the folder, or choose another --output") from None
+        differences = [
+            f"{name} was {old}, now {new}"
+            for name, old, new in (
+                ("--limit", before.limit, self.limit),
+                ("--checkpoints-dir", before.checkpoints_dir, self.checkpoints_dir),
+            )
+            if old != new and not (isinstance(old, str) and Path(old).resolve() == Path(str(new)).resolve())
+        ]
+        differences += [f"the rows of {name} are not those that were scored" for name in changed]
+        if differences:
+            raise UserError(f"--output {output}: was made otherwise ({'; '.join(differences)}): choose another")
+        self.datasets = {**before.datasets, **self.datasets}
+        self.checkpoints = before.checkpoints
+        return self
+
+    @staticmethod
+    def describe(eval_sets: Iterable[EvalSet]) -> dict[str, dict[str, Any]]:
+        """The value of `datasets` for these sets."""
+        return {s.name: {"spec": s.spec, "rows": len(s.rows), "sha256": s.sha256} for s in eval_sets}
+
+    def check_weights(self, checkpoints: Iterable[Checkpoint], output: Path) -> None:
+        """Raises `UserError` when a checkpoint that was scored has other weights now: the run was trained anew."""
+        for checkpoint in checkpoints:
+            entry = self.checkpoints.get(checkpoint.name)
+            if entry is not None and entry["weights"] != checkpoint.fingerprint():
+                raise UserError(
+                    f"--output {output}: holds results of another {checkpoint.name} (its weights have changed): "
+                    "remove the folder, or choose another"
+                )
+
+    def add(self, checkpoint: Checkpoint) -> None:
+        """Records a checkpoint that is about to be scored."""
+        self.checkpoints[checkpoint.name] = {"step": checkpoint.step, "weights": checkpoint.fingerprint()}
+
+    def write(self, output: Path) -> None:
+        write_text(output / "sweep.json", json.dumps(asdict(self), indent=2) + "\n")

@@ -1,0 +1,6 @@
+"""`python -m evaluation.report reports/NAME` draws a report again."""
+
+from evaluation.report.page import main
+
+if __name__ == "__main__":
+    main()

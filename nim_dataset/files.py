@@ -1,0 +1,71 @@
+"""Files are whole or absent: written under a temporary name, then renamed; and JSONL is read in one way."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from nim_dataset.errors import UserError
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """A binary file that becomes `path` when the block ends well, and is deleted when it fails.
+
+    Folders that are missing are made. Its permissions are those that the umask gives to any new file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text, line ends as they are."""
+    with written_whole(path) as file:
+        file.write(text.encode())
+
+
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes one JSON object a line."""
+    with written_whole(path) as file:
+        for row in rows:
+            file.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number (from 1) and object of each line that is not blank, one by one.
+
+    Raises `UserError` with file and line for a file that cannot be read, and for a line that is not UTF-8, not JSON, or
+    not a JSON object.
+    """
+    try:
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield number, _parse(line, f"{path}, line {number}")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+
+
+def _parse(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line.decode("utf-8-sig").rstrip())
+    except UnicodeDecodeError as error:
+        raise UserError(f"{where}: invalid UTF-8 at byte {error.start + 1}") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{where}: invalid JSON at column {error.colno} ({error.msg})") from None
+    except RecursionError:
+        raise UserError(f"{where}: invalid JSON (nested too deeply)") from None
+    except ValueError:  # Python reads no number of more than 4,300 digits
+        raise UserError(f"{where}: invalid JSON (a number of thousands of digits)") from None
+    if not isinstance(row, dict):
+        raise UserError(f"{where}: expected a JSON object, got {type(row).__name__}")
+    return row

@@ -1,0 +1,152 @@
+"""From rows to batches: the loss sees the answer and one end-of-text token, nothing else.
+
+Prompt and answer are tokenized apart and joined, so that training sees exactly the tokens that inference sees: the
+prompt's, then those of `" " + answer`. Nothing is cut: a row that does not fit is an error, since a row without its
+answer teaches nothing and a row without its beginning teaches something else.
+
+Batches lie end to end where the model can be trained so, and are padded to their own longest row elsewhere. Logits are
+computed for the answers only. The end-of-text token is a label and no input: nothing is predicted from it.
+
+Shapes: B rows of a batch, L inputs of its longest row, K label columns (the tokens of its longest answer); T inputs and
+A answer tokens of all rows together.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedTokenizerBase
+
+from evaluation.predict import ANSWER_PREFIX
+from nim_dataset.errors import UserError
+from training.data.end_to_end import lay_end_to_end
+
+IGNORE = -100
+CHUNK = 10_000
+
+
+class EncodedRows(torch.utils.data.Dataset[dict[str, Any]]):
+    """Token ids of all rows, end to end in one array; item i is `{"input_ids": int32[n], "answer_tokens": int}`.
+
+    `answer_tokens` counts the trailing tokens that are the answer, end-of-text included.
+    """
+
+    def __init__(self, tokens: np.ndarray, starts: np.ndarray, answer_tokens: np.ndarray) -> None:
+        self.tokens, self.starts, self.answer_tokens = tokens, starts, answer_tokens
+
+    def __len__(self) -> int:
+        return len(self.answer_tokens)
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        return {
+            "input_ids": self.tokens[self.starts[i] : self.starts[i + 1]],
+            "answer_tokens": int(self.answer_tokens[i]),
+        }
+
+    def fingerprint(self) -> str:
+        """A hash of all rows, in their order."""
+        digest = hashlib.blake2b(digest_size=16)
+        for array in (self.tokens, self.starts, self.answer_tokens):
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+    def longest_inputs(self) -> list[Tensor]:
+        """The inputs (int64) of the two longest rows; of a single row, twice."""
+        longest = np.resize(np.argsort(-np.diff(self.starts))[:2], 2)
+        return [torch.from_numpy(self[int(i)]["input_ids"][:-1]).long() for i in longest]
+
+
+def encode_rows(rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, name: str) -> EncodedRows:
+    """Tokenizes the `prompt` and `answer` columns of `rows`; `name` is what an error calls them.
+
+    Raises `UserError` for no rows, a tokenizer without an end-of-text token, prompts without a token, and rows longer
+    than `max_length` tokens.
+    """
+    if len(rows) == 0:
+        raise UserError(f"train_data: '{name}' has no rows; give a dataset with at least one")
+    if tokenizer.eos_token_id is None:
+        raise UserError(
+            "tokenizer: it has no end-of-text token, so no answer could end; set its `eos_token` and save it again"
+        )
+    pieces: list[list[int]] = []
+    lengths: list[int] = []
+    answer_tokens: list[int] = []
+    for begin in range(0, len(rows), CHUNK):
+        chunk = rows[begin : begin + CHUNK]
+        prompts = tokenizer(chunk["prompt"], add_special_tokens=False, return_attention_mask=False)["input_ids"]
+        if not all(prompts):
+            raise UserError(f"prompt: row {begin + prompts.index([])} of '{name}' has no tokens; leave it out")
+        answers = _answer_ids(tokenizer, chunk["answer"])
+        for prompt, answer in zip(prompts, answers, strict=True):
+            pieces += [prompt, answer]
+            lengths.append(len(prompt) + len(answer))
+            answer_tokens.append(len(answer))
+    too_long = sum(length > max_length for length in lengths)
+    if too_long:
+        raise UserError(
+            f"max_length: {too_long:,} of the {len(rows):,} rows of '{name}' do not fit in {max_length} tokens"
+            f" (the longest has {max(lengths)}); set --max_length {max(lengths)} or shorten the rows"
+        )
+    tokens = np.fromiter((token for piece in pieces for token in piece), dtype=np.int32, count=sum(lengths))
+    return EncodedRows(tokens, np.concatenate([[0], np.cumsum(lengths)]), np.array(answer_tokens, dtype=np.int32))
+
+
+def _answer_ids(tokenizer: PreTrainedTokenizerBase, answers: Sequence[str]) -> list[list[int]]:
+    """Answers repeat (there are only so many moves), so each distinct one is tokenized once."""
+    distinct = sorted(set(answers))
+    ids = tokenizer([ANSWER_PREFIX + answer for answer in distinct], add_special_tokens=False)["input_ids"]
+    by_answer = {answer: [*tokens, tokenizer.eos_token_id] for answer, tokens in zip(distinct, ids, strict=True)}
+    return [by_answer[answer] for answer in answers]
+
+
+@dataclass
+class AnswerCollator:
+    """Joins rows into what a model takes: its inputs, `shift_labels` and the `logits_to_keep` that these belong to.
+
+    `shift_labels` hold, for each place whose logits are computed, the token that comes next; `labels` are the same,
+    since models compute no loss without them. Positions count each row's tokens from 0. There are two layouts:
+
+    - padded (B, L) on the left, with `attention_mask`: the answers end in the same column, so `logits_to_keep` is K,
+      the last columns, and `shift_labels` (B, K) are `IGNORE` where a row's answer is shorter. Any model takes it.
+    - `end_to_end` (1, T), with `row_lengths`: no padding at all; `logits_to_keep` (A) are the places before the
+      answers' tokens, `shift_labels` (1, A). It takes a model that attends `BY_ROW` (see `row_attention`).
+    """
+
+    pad_token_id: int
+    end_to_end: bool = False
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        inputs = [torch.from_numpy(row["input_ids"][:-1]).long() for row in rows]
+        answers = [torch.from_numpy(row["input_ids"][-row["answer_tokens"] :]).long() for row in rows]
+        return self._end_to_end(inputs, answers) if self.end_to_end else self._padded(inputs, answers)
+
+    def _end_to_end(self, inputs: list[Tensor], answers: list[Tensor]) -> dict[str, Any]:
+        ends = np.cumsum([len(row) for row in inputs])
+        kept = [torch.arange(end - len(answer), end) for end, answer in zip(ends, answers, strict=True)]
+        labels_1A = torch.cat(answers)[None]
+        return {
+            **lay_end_to_end(inputs), "labels": labels_1A, "shift_labels": labels_1A, "logits_to_keep": torch.cat(kept)
+        }  # fmt: skip
+
+    def _padded(self, inputs: list[Tensor], answers: list[Tensor]) -> dict[str, Any]:
+        mask_BL = pad_left([torch.ones_like(row) for row in inputs], 0)
+        labels_BK = pad_left(answers, IGNORE)
+        return {
+            "input_ids": pad_left(inputs, self.pad_token_id),
+            "attention_mask": mask_BL,
+            "position_ids": (mask_BL.cumsum(1) - 1).clip(0),
+            "labels": labels_BK,
+            "shift_labels": labels_BK,
+            "logits_to_keep": labels_BK.shape[1],
+        }
+
+
+def pad_left(rows: list[Tensor], value: int) -> Tensor:
+    """The rows as one matrix, filled up with `value` on the left."""
+    return pad_sequence(rows, batch_first=True, padding_value=value, padding_side="left")

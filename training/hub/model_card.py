@@ -1,0 +1,184 @@
+"""The model card of a run, made from the run's own files: `config.yaml`, `environment.json` and `metrics.jsonl`.
+
+The results by regime also go into the card's metadata (`model-index`), so that the Hub shows them beside the model.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from nim_dataset.errors import UserError
+from nim_dataset.recipes import get_config
+from nim_dataset.regimes import EVAL, REGIMES
+from nim_dataset.rows import generate
+from nim_dataset.sources import parse_recipe
+
+TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
+MEANINGS = {"eval": EVAL, **REGIMES}
+# Where the run was and how it was pushed: not what made the model what it is.
+NOT_REPRODUCED = ("output_dir", "resume_from_checkpoint", "overwrite_output_dir", "push_to_hub", "push_checkpoints")
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """What a run's folder says about the run."""
+
+    config: dict[str, Any]
+    """The options that shape the model, with the base model's commit, without what is about this machine or the Hub."""
+    environment: dict[str, Any]
+    """Versions, and where the base model came from (`base_model`: name, revision, commit)."""
+    metrics: list[dict[str, Any]]
+    """One mapping for each line of `metrics.jsonl`, with its `step`."""
+
+    @classmethod
+    def read(cls, run_dir: Path) -> "RunFiles":
+        """Raises `UserError` when the folder is not that of a run."""
+        try:
+            config = yaml.safe_load((run_dir / "config.yaml").read_text(encoding="utf-8"))
+            environment = json.loads((run_dir / "environment.json").read_text(encoding="utf-8"))
+            lines = (run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+            metrics = [json.loads(line) for line in lines if line.strip()]
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{run_dir}: {Path(error.filename).name} is missing, so this is not a finished run"
+            ) from None
+        except (ValueError, KeyError, yaml.YAMLError) as error:
+            raise UserError(f"{run_dir}: a file of the run cannot be read ({' '.join(str(error).split())})") from None
+        kept = {k: v for k, v in config.items() if k not in NOT_REPRODUCED and not k.startswith("hub_")}
+        base = environment["base_model"]
+        if base["commit"]:
+            kept["revision"] = base["commit"]  # a branch may move on, and `latest-step` may become another one
+        else:
+            base["name"] = Path(base["name"]).name  # a folder's whole path is nobody's business
+        environment.pop("command", None)
+        return cls(kept, environment, metrics)
+
+    def published(self) -> dict[str, bytes]:
+        """The run's own files as they are published, by name."""
+        return {
+            "config.yaml": yaml.safe_dump(self.config, sort_keys=False).encode(),
+            "environment.json": (json.dumps(self.environment, indent=2) + "\n").encode(),
+            "metrics.jsonl": "".join(json.dumps(line) + "\n" for line in self.metrics).encode(),
+        }
+
+    def recipe(self) -> str:
+        """The first recipe trained on, with its overrides (`pairs20000,cheat_prob=0.9`); empty for JSONL alone."""
+        sources = [str(source).partition(":")[0] for source in self.config.get("train_data", [])]
+        return next((source for source in sources if not source.endswith((".json", ".jsonl"))), "")
+
+    def batch_size(self) -> int:
+        """Rows per step, over all processes."""
+        sizes = (self.config.get(key, 1) for key in ("per_device_train_batch_size", "gradient_accumulation_steps"))
+        return math.prod(sizes) * self.environment.get("processes", 1)
+
+    def results(self) -> tuple[int, dict[str, float]]:
+        """The last step with an exact match, and the exact match then by set (`eval`, `counter_cheat`, ...)."""
+        measured: dict[int, dict[str, float]] = {}
+        for line in self.metrics:
+            for key, value in line.items():
+                if key.startswith("eval_") and key.endswith("exact_match"):
+                    name = key.removeprefix("eval_").removesuffix("exact_match").rstrip("_") or "eval"
+                    measured.setdefault(int(line["step"]), {})[name] = float(value)
+        step = max(measured, default=0)
+        return step, measured.get(step, {})
+
+
+def make_card(run: RunFiles, repo_id: str, *, figure: str | None = None, branches: Sequence[str] = ()) -> str:
+    """The card as Markdown with YAML metadata.
+
+    `figure` is a picture's path in the repository; `branches` are those that hold checkpoints.
+    """
+    step, results = run.results()
+    recipe = run.recipe()
+    prompt, answer = example_row(recipe or "quickstart")
+    base = run.environment["base_model"]
+    card_data = ModelCardData(
+        model_name=repo_id.partition("/")[2],
+        base_model=base["name"] if base["commit"] else None,
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        language="en",
+        tags=["nim", "shortcut-learning", "l2-sp"],
+        metrics=["exact_match"] if results else None,
+        eval_results=[eval_result(name, value, recipe) for name, value in results.items()] or None,
+    )
+    versions = run.environment.get("versions", {})
+    limit = run.config.get("eval_rows")
+    card = ModelCard.from_template(
+        card_data,
+        template_path=str(TEMPLATE),
+        title=repo_id.partition("/")[2],
+        repo_id=repo_id,
+        base=describe_base(base),
+        data=", ".join(f"`{source}`" for source in run.config.get("train_data", [])),
+        recipe=describe_recipe(recipe),
+        anchor=run.config["anchor_weight"],
+        length=f"{max((line['step'] for line in run.metrics), default=0):,} steps of {run.batch_size():,} rows",
+        results=[(name, value, MEANINGS.get(name, "")) for name, value in results.items()],
+        step=f"{step:,}",
+        rows=f", on the first {limit:,} rows of each set or all of them" if limit else "",
+        figure=figure,
+        prompt=prompt,
+        answer=answer,
+        branches=", ".join(f"`{branch}`" for branch in branches),
+        branch=branches[-1] if branches else "",
+        versions=", ".join(f"{name} {version}" for name, version in versions.items()),
+        options=[(name, shown(value)) for name, value in run.config.items()],
+    )
+    return str(card)
+
+
+def eval_result(name: str, value: float, recipe: str) -> EvalResult:
+    """One result for the model-index; `name` is a split of `recipe`, or another set's `<config>:<split>`."""
+    config, colon, split = name.rpartition(":")
+    config = config if colon else recipe
+    return EvalResult(
+        task_type="text-generation",
+        dataset_type="nim",
+        dataset_name=f"Nim {config} ({split})" if config else f"Nim ({split})",
+        dataset_config=config or None,
+        dataset_split=split,
+        metric_type="exact_match",
+        metric_name="exact match",
+        metric_value=value,
+    )
+
+
+def describe_base(base: Mapping[str, Any]) -> str:
+    """The base model with its revision and commit, as a link when it is on the Hub."""
+    name, revision, commit = base["name"], base["revision"], base["commit"]
+    if not commit:
+        return f"`{name}`, not from the Hub"
+    at = f"`{revision}`, " if revision and revision != commit else ""
+    return f"[{name}](https://huggingface.co/{name}) at {at}commit `{commit}`"
+
+
+def describe_recipe(recipe: str) -> str:
+    """All options of a recipe as JSON; empty for none, or for one that this version does not know."""
+    try:
+        content = parse_recipe(recipe)[0].content()
+    except UserError:
+        return ""
+    return "{\n" + ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items()) + "\n}"
+
+
+def example_row(recipe: str) -> tuple[str, str]:
+    """A held-out prompt and its answer; of `quickstart` where this version does not know the recipe."""
+    try:
+        config = parse_recipe(recipe)[0]
+    except UserError:
+        config = get_config("quickstart")
+    row = next(iter(generate(config, "eval", 0, 1))).to_pylist()[0]
+    return row["prompt"], row["answer"]
+
+
+def shown(value: Any) -> str:
+    """A value for a table cell."""
+    text = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+    return " ".join(text.split()).replace("|", "\\|") or "none"

@@ -1,0 +1,172 @@
+"""The base model: built in, from a folder, or from the Hub at a revision that is written down.
+
+`latest-step` names the highest of a repository's branches `stepN`, as Pythia keeps its training checkpoints. It is
+resolved once, on the main process, to a commit; every process loads that commit, and the run records it.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from huggingface_hub import HfApi, constants, try_to_load_from_cache
+from huggingface_hub.errors import HTTPError, RepositoryNotFoundError
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    set_seed,
+)
+
+from nim_dataset.errors import UserError, suggest
+from training.config import ModelConfig
+from training.model.tiny_tokenizer import build_tokenizer
+
+BUILT_IN = Path(__file__).resolve().parents[2] / "configs" / "models"
+LATEST_STEP = "latest-step"
+WITHOUT_THE_HUB = "use --model tiny (built in), or --model with the folder of a saved model"
+
+
+@dataclass
+class BaseModel:
+    """A model in fp32 on the CPU, its tokenizer (padding on the left), and where exactly they came from."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+    revision: str | None
+    """The branch or tag, for a model from the Hub."""
+    commit: str | None
+    """The commit that the branch stood for when it was loaded."""
+
+    def fingerprint(self) -> str:
+        """A hash of all weights: two bases with the same fingerprint are the same `theta_0`."""
+        digest = hashlib.blake2b(digest_size=16)
+        for name, parameter in self.model.named_parameters():
+            digest.update(f"{name}{tuple(parameter.shape)}".encode())
+            digest.update(parameter.detach().contiguous().view(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+
+def load_base(config: ModelConfig, seed: int, texts: Sequence[str], names: Sequence[str | None]) -> BaseModel:
+    """Loads `config.model`; raises `UserError` when it cannot be had.
+
+    `texts` and `names` (of the training rows) train a built-in model's tokenizer, `seed` decides its weights.
+    """
+    name = config.model
+    built_in = sorted(path.parent.name for path in BUILT_IN.glob("*/config.json"))
+    if config.revision != ModelConfig.revision and (name in built_in or Path(name).is_dir()):
+        raise UserError(f"revision: '{config.revision}' is for a model on the Hub, and '{name}' is here; leave it out")
+    if name in built_in:
+        return _built_in(name, seed, texts, names)
+    if Path(name).is_dir():
+        model, tokenizer = _from_pretrained(name, None)
+        return BaseModel(model, tokenizer, str(Path(name).resolve()), None, None)
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise UserError(
+            f"model: '{name}' is neither a folder, nor built in ({', '.join(built_in)}){suggest(name, built_in)},"
+            " nor a Hub id such as 'EleutherAI/pythia-70m-deduped'"
+        )
+    revision, commit = _resolve(name, config.revision)
+    with PartialState().main_process_first():  # one download, the others find it in the cache
+        model, tokenizer = _from_pretrained(name, commit or revision)
+    if commit is None and isinstance(cached := try_to_load_from_cache(name, "config.json", revision=revision), str):
+        commit = Path(cached).parent.name  # .../snapshots/<commit>/config.json
+    return BaseModel(model, tokenizer, name, revision, commit)
+
+
+def _built_in(name: str, seed: int, texts: Sequence[str], names: Sequence[str | None]) -> BaseModel:
+    tokenizer = build_tokenizer(texts, names)
+    config = AutoConfig.from_pretrained(
+        BUILT_IN / name,
+        vocab_size=len(tokenizer),
+        bos_token_id=tokenizer.eos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    set_seed(seed)
+    return BaseModel(AutoModelForCausalLM.from_config(config), tokenizer, name, None, None)
+
+
+def _from_pretrained(name: str, revision: str | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    where = f"'{name}'" + (f" at revision '{revision}' from {constants.ENDPOINT}" if revision else "")
+    # Where a main branch has no safetensors, transformers would ask a bot for a pull request with them, and load that.
+    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "true"
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision or "main")
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            name, revision=revision or "main", dtype=torch.float32, use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, ValueError, HTTPError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        if "file named model.safetensors" in reason:
+            reason = "no weights in safetensors there, and pickles, which can run code, are never loaded"
+            reason += "; another --revision may have them" if revision else ""
+        raise UserError(f"model: could not load {where} ({reason}); {WITHOUT_THE_HUB}") from None
+    model, report = loaded
+    if missing := sorted(report["missing_keys"]):  # transformers would fill them with random numbers
+        raise UserError(f"model: {where} lacks {len(missing)} weights, such as {missing[0]}; save it again, whole")
+    if not tokenizer("take 1 coin")["input_ids"]:
+        raise UserError(f"model: {where} has no tokenizer; save the model's own beside it (tokenizer.json)")
+    if tokenizer.eos_token_id is None:
+        raise UserError(
+            f"model: the tokenizer of {where} has no end-of-text token; set its `eos_token` and save it again"
+        )
+    if tokenizer.pad_token_id is None:
+        padding = "<|padding|>"
+        tokenizer.pad_token = padding if padding in tokenizer.get_vocab() else tokenizer.eos_token
+    tokenizer.padding_side = "left"
+    embedding: Any = model.get_input_embeddings()
+    if len(tokenizer) > (embedded := embedding.num_embeddings):
+        raise UserError(
+            f"model: the tokenizer of {where} has {len(tokenizer)} tokens, its model embeds {embedded};"
+            " they do not belong together"
+        )
+    return model, tokenizer
+
+
+def _resolve(name: str, revision: str) -> tuple[str, str | None]:
+    """The revision to load and its commit, the same on every process."""
+    if revision != LATEST_STEP:
+        return revision, None
+    found: list[tuple[str, str] | UserError | None] = [None]
+    if PartialState().is_main_process:
+        try:
+            found = [_latest_step(name)]
+        except UserError as error:
+            found = [error]
+    broadcast_object_list(found)
+    if isinstance(found[0], UserError):
+        raise found[0]
+    assert found[0] is not None
+    return found[0]
+
+
+def _latest_step(name: str) -> tuple[str, str]:
+    """The highest branch `stepN` of a repository and its commit."""
+    endpoint = os.environ.get("HF_ENDPOINT", constants.ENDPOINT)
+    try:
+        branches = HfApi().list_repo_refs(name).branches
+    except RepositoryNotFoundError:
+        raise UserError(f"model: '{name}' does not exist on {endpoint}, or is private; {WITHOUT_THE_HUB}") from None
+    except (HTTPError, OSError) as error:
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise UserError(
+            f"model: could not reach {endpoint} for the branches of '{name}' ({reason}); {WITHOUT_THE_HUB}"
+        ) from None
+    steps = {int(match[1]): branch for branch in branches if (match := re.fullmatch(r"step(\d+)", branch.name))}
+    if not steps:
+        raise UserError(
+            f"revision: '{name}' has no branches 'stepN' for 'latest-step'; give one, such as --revision main"
+        )
+    latest = steps[max(steps)]
+    return latest.name, latest.target_commit
