@@ -1,4 +1,4 @@
-"""Settings of a whole process, each tried in one of its own: threads, and products that are MKL's to rounding."""
+"""Products by oneDNN are MKL's to rounding in every layout, for the kinds that were chosen and no others."""
 
 import os
 import subprocess
@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from evaluation.process.cpu import set_up_process
-from nim_dataset.errors import UserError
+from evaluation.process import products
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
+ONEDNN = "mkldnn::_linear_pointwise"
 
 COMPARE = """
 import torch
-from evaluation.process.cpu import multiply_by_onednn
+from evaluation.process.products import KINDS, take_from_onednn
 
 torch.manual_seed(0)
 wide, tall, square = torch.randn(130, 1100), torch.randn(1100, 140), torch.randn(1100, 1100)
@@ -58,40 +58,55 @@ def mistake(a, b):
 mistakes = [(wide, tall[1:]), (wide, tall[:, 0]), (wide, tall[None])]
 before, slopes, messages = dict(results()), gradients(), [mistake(*factors) for factors in mistakes]
 assert None not in messages
-multiply_by_onednn()
+take_from_onednn(KINDS)
 for name, product in results():
     torch.testing.assert_close(product, before[name], rtol=1e-4, atol=1e-4, msg=lambda m: f"{name}: {m}")
 for ours, theirs in zip(gradients(), slopes, strict=True):
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-2)
 assert messages == [mistake(*factors) for factors in mistakes]
-with torch.profiler.profile() as profile:
-    wide @ tall
-print([event.key for event in profile.key_averages()])
+take_from_onednn(())
+for name, product in results():
+    assert torch.equal(product, before[name]), name
 """
 
+pytestmark = pytest.mark.skipif(not products.is_available(), reason="this torch has no oneDNN beside MKL")
 
-@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
-def test_products_agree_to_rounding_in_every_layout() -> None:
+
+def test_products_agree_to_rounding_in_every_layout_and_are_given_back() -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-c", COMPARE], capture_output=True, text=True, cwd=ROOT,
+        [sys.executable, "-W", "error::UserWarning", "-c", COMPARE],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
-    assert "mkldnn::_linear_pointwise" in done.stdout
 
 
-@pytest.mark.parametrize(("threads", "processes", "expected"), [(1, 1, 1), (0, 1, None), (0, 1000, 1)])
-def test_a_process_has_its_share_of_the_cores(threads: int, processes: int, expected: int | None) -> None:
-    setting = f"from evaluation.process.cpu import set_up_process; set_up_process({threads}, on_cpu=False)"
-    done = subprocess.run(
-        [sys.executable, "-c", f"import torch; {setting}; print(torch.get_num_threads())"],
-        capture_output=True, text=True, cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "LOCAL_WORLD_SIZE": str(processes)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) == (expected or len(os.sched_getaffinity(0)))
+@pytest.mark.usefixtures("restored_settings")
+@pytest.mark.parametrize("kinds", [(), *((kind,) for kind in products.KINDS), products.KINDS])
+def test_only_the_kinds_asked_for_come_from_onednn(kinds: tuple[str, ...]) -> None:
+    weight_OI, inputs_BI = torch.nn.Parameter(torch.randn(160, 128)), torch.randn(96, 128, requires_grad=True)
+    products.take_from_onednn(kinds)
+    found = []
+    with torch.profiler.profile() as forward:
+        outputs_BO = torch.nn.functional.linear(inputs_BI, weight_OI)
+    found += ["outputs"] * _calls(forward)
+    slope_BO = torch.ones_like(outputs_BO)
+    for kind, wanted in (("input_gradients", inputs_BI), ("weight_gradients", weight_OI)):
+        with torch.profiler.profile() as backward:
+            torch.autograd.grad(outputs_BO, wanted, slope_BO, retain_graph=True)
+        found += [kind] * _calls(backward)
+    assert found == list(kinds)
+    assert products.taken_from_onednn() == kinds
 
 
-def test_more_threads_than_cores_are_a_mistake() -> None:
-    with pytest.raises(UserError, match="threads: 100000 is out of range; give 1 to"):
-        set_up_process(100_000, on_cpu=False)
+def _calls(profile: torch.profiler.profile) -> int:
+    return sum(event.count for event in profile.key_averages() if event.key == ONEDNN)
+
+
+@pytest.mark.usefixtures("restored_settings")
+def test_measuring_names_kinds_and_changes_nothing() -> None:
+    products.take_from_onednn(())
+    assert set(products.faster_by_onednn()) <= set(products.KINDS)
+    assert products.taken_from_onednn() == ()
