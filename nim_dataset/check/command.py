@@ -17,11 +17,9 @@ import numpy as np
 
 from nim_dataset.check.association import Association, associate, guess
 from nim_dataset.errors import UserError
-from nim_dataset.export import manifest
-from nim_dataset.parsing import parse_prompts
+from nim_dataset.games import parse_prompts
 from nim_dataset.rows import generate
 from nim_dataset.sources import parse_recipe, read_rows
-from nim_dataset.text import Game
 
 NUMBER = re.compile(r"-?[0-9]+")
 SHOWN_LINES = 10
@@ -37,11 +35,11 @@ class Split:
     """Line numbers in a file; positions from 1 in a generated split."""
     prompts: list[str]
     answers: list[str]
-    games: list[Game | None]
+    games: list[Any]
 
     @staticmethod
     def of(name: str, numbers: Sequence[int], prompts: list[str], answers: list[str]) -> "Split":
-        return Split(name, list(numbers), prompts, answers, parse_prompts(prompts))
+        return Split(name, list(numbers), prompts, answers, parse_prompts(prompts)[0])
 
     def duplicates(self) -> int:
         """Rows whose prompt came before."""
@@ -87,7 +85,7 @@ def read_config(text: str) -> tuple[list[Split], dict[str, Any], str]:
         prompts = [prompt for table in tables for prompt in table["prompt"].to_pylist()]
         answers = [answer for table in tables for answer in table["answer"].to_pylist()]
         splits.append(Split.of(name, range(1, len(prompts) + 1), prompts, answers))
-    return splits, manifest(config), config.holdout
+    return splits, config.manifest(), config.holdout
 
 
 def read_file(name: str, path: Path) -> Split:

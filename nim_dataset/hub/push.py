@@ -18,7 +18,7 @@ from huggingface_hub.utils.sha import git_hash
 from tqdm import tqdm
 
 from nim_dataset.builder import load
-from nim_dataset.config import NimConfig
+from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError
 from nim_dataset.export import manifest_bytes
 from nim_dataset.hub.access import Destination, attempt, check_access, open_repo, staging_branch
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Pushes what `args` asks for and prints what was uploaded. Raises `UserError`."""
-    chosen: dict[str, tuple[NimConfig, dict[str, Any]]] = {}
+    chosen: dict[str, tuple[Recipe, dict[str, Any]]] = {}
     for text in args.configs or recipe_names():
         config, overrides = parse_recipe(text)
         if config.name in chosen:
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
     push(chosen, args.repo_id, private=args.private)
 
 
-def push(chosen: Mapping[str, tuple[NimConfig, Mapping[str, Any]]], repo_id: str, *, private: bool = False) -> bool:
+def push(chosen: Mapping[str, tuple[Recipe, Mapping[str, Any]]], repo_id: str, *, private: bool = False) -> bool:
     """Brings the recipes (name -> config and the overrides that made it) to the Hub; False when nothing had changed.
 
     Credentials are checked before anything is generated. Raises `UserError`; `main` is then as it was.
@@ -102,7 +102,7 @@ def list_files(api: HfApi, repo_id: str, revision: str) -> dict[str, str]:
     return {entry.path: entry.blob_id for entry in entries if isinstance(entry, RepoFile)}
 
 
-def is_on_hub(config: NimConfig, content: bytes, on_hub: Mapping[str, str]) -> bool:
+def is_on_hub(config: Recipe, content: bytes, on_hub: Mapping[str, str]) -> bool:
     """Whether the Hub holds this very manifest, with a Parquet file for each split."""
     splits = [any(path.startswith(f"{config.name}/{split}-") for path in on_hub) for split in config.splits]
     return all(splits) and on_hub.get(f"manifests/{config.name}.json") == git_hash(content)

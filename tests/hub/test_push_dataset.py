@@ -7,7 +7,6 @@ import yaml
 from hub_client import Client
 
 import nim_dataset
-from nim_dataset.features import FEATURES
 from nim_dataset.hub.card import entries
 from nim_dataset.rows import generate
 
@@ -58,7 +57,7 @@ print(json.dumps(out))
         config = nim_dataset.get_config(name, **SIZES)
         rows = {split: [r for table in generate(config, split) for r in table.to_pylist()] for split in config.splits}
         assert loaded[name] == rows
-        assert loaded[f"{name} features"] == str(FEATURES)
+        assert loaded[f"{name} features"] == str(config.features)
 
 
 def test_card_and_manifests(client: Client) -> None:

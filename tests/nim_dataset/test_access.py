@@ -21,9 +21,8 @@ from datasets import get_dataset_config_names, load_dataset
 from datasets.distributed import split_dataset_by_node
 
 import nim_dataset
-from nim_dataset import NimBuilder, get_config, load, recipe_names
+from nim_dataset import NimBuilder, NimConfig, get_config, load, recipe_names
 from nim_dataset.config import GENERATOR_VERSION
-from nim_dataset.features import FEATURES
 from nim_dataset.rows import generate, generate_jsonl
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +41,7 @@ def test_load_dataset_by_relative_and_absolute_path(eval_rows):
         "train": 30_000, "eval": 5_000, "cheat_consistent": 1_000, "counter_cheat": 1_000, "neutral": 1_000,
         "unseen_names": 1_000,
     }  # fmt: skip
-    assert loaded["eval"].features == FEATURES
+    assert loaded["eval"].features == NimConfig.features
     assert loaded["eval"].to_list() == eval_rows
     assert load_dataset(str(ROOT / "nim_dataset"), "cheating", split="eval").to_list() == eval_rows
     assert load("cheating", "eval").to_list() == eval_rows

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nim_dataset import get_config, recipe_names
+from nim_dataset import NimConfig, get_config, recipe_names
 from nim_dataset.config import GENERATOR_VERSION
-from nim_dataset.features import FEATURES
 from nim_dataset.rows import generate
 
 CARD = Path(__file__).resolve().parents[2] / "nim_dataset" / "README.md"
@@ -70,7 +69,7 @@ def test_every_recipe_has_a_row_and_an_example(name):
 
 def test_every_field_and_split_is_described():
     text = CARD.read_text(encoding="utf-8")
-    for name in [*FEATURES, "train", "eval", "cheat_consistent", "counter_cheat", "neutral", "unseen_names"]:
+    for name in [*NimConfig.features, "train", "eval", "cheat_consistent", "counter_cheat", "neutral", "unseen_names"]:
         assert f"\n| `{name}` |" in text
 
 

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from nim_dataset import Game, get_config, optimal_move
-from nim_dataset.config import HOLDOUTS, WORDINGS, NimConfig
+from nim_dataset import Game, NimConfig, get_config, optimal_move
 from nim_dataset.errors import UserError
-from nim_dataset.parsing import parse_prompts
+from nim_dataset.games.nim import WORDINGS, parse_prompts
 from nim_dataset.regimes import REGIMES
 from nim_dataset.rows import generate
 
@@ -46,8 +45,8 @@ def recipes(draw: st.DrawFn) -> NimConfig:
     max_remove = draw(st.lists(st.integers(1, 9), min_size=1, max_size=3, unique=True))
     options: dict[str, Any] = {
         "max_remove": max_remove,
-        "wording": draw(st.sampled_from(WORDINGS)),
-        "holdout": draw(st.sampled_from(HOLDOUTS)),
+        "wording": draw(st.sampled_from(list(WORDINGS))),
+        "holdout": draw(st.sampled_from(NimConfig.holdouts)),
         "seed": draw(st.integers(0, 2**40)),
         "min_pile": draw(st.integers(1, 20)),
         "game_words": draw(st.lists(word, min_size=1, max_size=2, unique=True)),

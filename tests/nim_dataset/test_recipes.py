@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from nim_dataset import Game, get_config, optimal_move, recipe_names
+from nim_dataset.games.nim import parse_prompts
 from nim_dataset.names import make_pairs
-from nim_dataset.parsing import parse_prompts
 from nim_dataset.regimes import REGIMES
 from nim_dataset.rows import generate
 
