@@ -56,7 +56,7 @@ class Position(Protocol):
     def columns(self) -> dict[str, Any]:
         """What the prompt tells, by column of the dataset, `move` included."""
 
-    def keys(self) -> dict[str, Hashable]:
+    def holdout_keys(self) -> dict[str, Hashable]:
         """What may be held out besides whole prompts: value by holdout."""
 
 
@@ -151,7 +151,7 @@ class Recipe(datasets.BuilderConfig, abc.ABC, Generic[G]):
         return np.zeros(1, dtype=np.int32)
 
     def all_games(self) -> G | None:
-        """Every game there is, where each is to occur once in a split before one occurs twice; None to `draw` them."""
+        """Every game there is, if each is to occur in a split once before one occurs twice; None: they are drawn."""
         return None
 
     def draw(self, draws: Draws, turn_N: np.ndarray) -> G:
@@ -179,9 +179,9 @@ class Recipe(datasets.BuilderConfig, abc.ABC, Generic[G]):
     def parse(cls, prompts: Sequence[str]) -> Sequence[Position | None]:
         """The games that prompts tell, such that they would be written the same; None for any other text."""
 
-    def labelled(self, position: Any) -> Position:
-        """A parsed game with the answer that this recipe gives it."""
-        return position
+    def labelled(self, positions: Sequence[Position | None]) -> Sequence[Position | None]:
+        """Parsed games with the answers that this recipe gives them."""
+        return positions
 
     @classmethod
     @abc.abstractmethod

@@ -50,11 +50,27 @@ def check_filled(config: Recipe) -> None:
 def draw_rows(config: Recipe, split: str, start: int = 0, stop: int | None = None) -> Iterator[Drawn]:
     """The ground truth of rows `start` to `stop`, block by block."""
     stop = config.num_rows(split) if stop is None else stop
+    listed = shuffled_games(config, split)
     for block in range(start // BLOCK_ROWS, -(-stop // BLOCK_ROWS)):
         first = block * BLOCK_ROWS
         low, high = max(start - first, 0), min(stop - first, BLOCK_ROWS)
+        if listed is not None:
+            yield listed.take(np.arange(first + low, first + high) % len(listed.move_N)), np.zeros(high - low, np.int64)
+            continue
         games, pair_N = draw_block(config, split, block, high)
         yield (games.take(np.arange(low, high)), pair_N[low:high]) if low else (games, pair_N)
+
+
+def shuffled_games(config: Recipe, split: str) -> Games | None:
+    """Every game that belongs to a split, in the order of its rows; None where games are drawn."""
+    games = config.all_games()
+    if games is None:
+        return None
+    index_N = np.flatnonzero(is_held_out(config.key(games)) == (split == "eval"))
+    if len(index_N) == 0:
+        raise UserError(f"holdout: got {config.holdout}, but no {config.holdout} is left for '{split}'")
+    order_N = np.argsort(Draws(config.name, config.seed, split).raw(len(index_N)), kind="stable")
+    return games.take(index_N[order_N])
 
 
 def draw_block(config: Recipe, split: str, block: int, rows: int) -> Drawn:

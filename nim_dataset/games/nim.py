@@ -444,7 +444,7 @@ class Game:
         told = ("coins", "max_remove", "trace", "pile", "move", "player_one", "player_two")
         return {name: getattr(self, name) for name in told}
 
-    def keys(self) -> dict[str, Hashable]:
+    def holdout_keys(self) -> dict[str, Hashable]:
         """What may be held out: the game whatever the names, or the final pile."""
         return {"game": (self.coins, self.trace), "pile": self.pile}
 

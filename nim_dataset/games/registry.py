@@ -1,5 +1,6 @@
 """The games by name, and what is asked of rows or prompts whose game is not known."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -49,4 +50,4 @@ def chance(rows: datasets.Dataset) -> float | None:
     for game in GAMES.values():
         if set(game.features) <= set(table.column_names):
             known += game.chance(table).drop_null().to_pylist()
-    return sum(known) / len(known) if known else None
+    return math.fsum(known) / len(known) if known else None
