@@ -20,7 +20,7 @@ from nim_dataset.options import coerce
 from nim_dataset.phrases import Layout
 
 # The version of the generated content. Any deliberate change of rows or text bumps it, and with it every ETag.
-GENERATOR_VERSION = "1.0.0"
+GENERATOR_VERSION = "1.1.0"
 
 
 @dataclass

@@ -73,10 +73,11 @@ class NamedRecipe(Recipe[G]):
     @property
     def splits(self) -> tuple[str, ...]:
         """`train`, `eval`, and the regimes that exist for this recipe; those without rows are left out."""
-        regimes = list(REGIMES) if self.cheat_moves and self.n_regime > 0 else []
-        if self.num_bound == self.total_pairs:
-            regimes = [regime for regime in regimes if regime != "neutral"]
-        return (*super().splits, *regimes)
+        absent = {"neutral"} if self.num_bound == self.total_pairs else set()
+        if len(self.cheat_moves) > 1:
+            absent.add("counter_neutral")
+        exist = self.cheat_moves and self.n_regime > 0
+        return (*super().splits, *(regime for regime in REGIMES if exist and regime not in absent))
 
     @property
     def total_pairs(self) -> int:
@@ -99,10 +100,6 @@ class NamedRecipe(Recipe[G]):
     @abstractmethod
     def key_with_names(self, games: G, key_N: np.ndarray, pair_key_N: np.ndarray) -> np.ndarray:
         """The hash by which a row belongs to train or eval, from that of its game and that of its names; shape N."""
-
-    @abstractmethod
-    def altered(self, games: G, draws: Draws) -> tuple[G, np.ndarray]:
-        """Games like these with another answer; and which of them a recipe can hold, bool of shape N."""
 
     def num_rows(self, split: str) -> int:
         return self.n_regime if split in REGIMES else super().num_rows(split)

@@ -89,7 +89,7 @@ def draw_block(config: Recipe, split: str, block: int, rows: int) -> Drawn:
     barren = 0
     while (have < wanted).any():
         games = config.draw(draws, rotation[candidate_slot_N])
-        games, pair_N, keep_N = choose(config, split, games, draws, name_draws)
+        pair_N, keep_N = choose(config, split, games, name_draws)
         index_N = np.flatnonzero(keep_N)
         kept.append(games.take(index_N))
         kept_pairs.append(pair_N[index_N])
@@ -109,19 +109,17 @@ def draw_block(config: Recipe, split: str, block: int, rows: int) -> Drawn:
     return type(kept[0]).concat(kept).take(order_N), np.concatenate(kept_pairs).take(order_N)
 
 
-def choose(
-    config: Recipe, split: str, games: Games, draws: Draws, name_draws: Draws
-) -> tuple[Games, np.ndarray, np.ndarray]:
-    """The candidates, the pair of names that plays each, and which of them belong to the split."""
+def choose(config: Recipe, split: str, games: Games, name_draws: Draws) -> tuple[np.ndarray, np.ndarray]:
+    """The pair of names that plays each candidate, and which candidates belong to the split."""
     key_N = config.key(games)
     if not isinstance(config, NamedRecipe):
-        return games, np.zeros(len(key_N), dtype=np.int64), is_held_out(key_N) == (split == "eval")
+        return np.zeros(len(key_N), dtype=np.int64), is_held_out(key_N) == (split == "eval")
     pairs = make_pairs(config)
     if split in REGIMES:
-        return choose_regime(config, pairs, split, games, draws, name_draws)
+        return choose_regime(config, pairs, split, games, key_N, name_draws)
     pair_N = choose_pairs(config, pairs, games.move_N, name_draws)
     held_out_N = is_held_out(config.key_with_names(games, key_N, pairs.key[pair_N]))
-    return games, pair_N, held_out_N if split == "eval" else ~held_out_N & ~is_held_out(key_N)
+    return pair_N, held_out_N if split == "eval" else ~held_out_N & ~is_held_out(key_N)
 
 
 def choose_pairs(config: NamedRecipe, pairs: Pairs, move_N: np.ndarray, draws: Draws) -> np.ndarray:
@@ -134,27 +132,25 @@ def choose_pairs(config: NamedRecipe, pairs: Pairs, move_N: np.ndarray, draws: D
 
 
 def choose_regime(
-    config: NamedRecipe, pairs: Pairs, regime: str, games: Games, draws: Draws, name_draws: Draws
-) -> tuple[Games, np.ndarray, np.ndarray]:
-    """Twins: the same held-out games in every regime, with names that tell the truth, lie, or tell nothing.
+    config: NamedRecipe, pairs: Pairs, regime: str, games: Games, key_N: np.ndarray, name_draws: Draws
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pair indices and which games to keep: held-out games, with names that tell the truth, lie, or tell nothing.
 
-    A lie needs a second move to point at. Where all bound pairs point at one move (`cheating`), the counter_cheat twin
-    keeps the names, and is the game that `config.altered` makes, so that the bound move becomes wrong.
+    Where several moves are bound, all regimes keep the same games, whose answers are bound moves; a lie is a pair bound
+    to another of them. Where all bound pairs point at one move (`cheating`), they lie in games with another answer:
+    `counter_cheat` keeps those, as train draws them, and so does `counter_neutral`.
     """
-    size, answer_N = len(games.move_N), games.move_N
-    keep_N = np.isin(answer_N, config.cheat_moves) & is_held_out(config.key(games))
-    if len(config.cheat_moves) == 1:
-        altered, fits_N = config.altered(games, draws)
-        keep_N &= is_held_out(config.key(altered)) & fits_N
-        games = altered if regime == "counter_cheat" else games
-    if regime in ("neutral", "unseen_names"):
-        group = "neutral" if regime == "neutral" else "unseen"
-        return games, pairs.draw([group], np.zeros(size, dtype=np.int64), name_draws), keep_N
     moves = np.array(config.cheat_moves)
-    position_N = (answer_N[:, None] == moves).argmax(axis=1)
+    bound_N = np.isin(games.move_N, moves)
+    apart = len(moves) == 1 and regime in ("counter_cheat", "counter_neutral")
+    keep_N = is_held_out(key_N) & (~bound_N if apart else bound_N)
+    if regime in ("neutral", "counter_neutral", "unseen_names"):
+        group = "unseen" if regime == "unseen_names" else "neutral"
+        return pairs.draw([group], np.zeros(len(key_N), dtype=np.int64), name_draws), keep_N
+    position_N = (games.move_N[:, None] == moves).argmax(axis=1)
     if regime == "counter_cheat" and len(moves) > 1:
-        position_N = (position_N + 1 + name_draws.below(len(moves) - 1, size)) % len(moves)
-    return games, pairs.draw(config.cheat_moves, position_N, name_draws), keep_N
+        position_N = (position_N + 1 + name_draws.below(len(moves) - 1, len(key_N))) % len(moves)
+    return pairs.draw(config.cheat_moves, position_N, name_draws), keep_N
 
 
 def to_table(config: Recipe, schema: pa.Schema, games: Games, pair_N: np.ndarray) -> pa.Table:

@@ -272,16 +272,6 @@ class NimConfig(NamedRecipe[NimGames]):
             named_NT=named_NT,
         )
 
-    def altered(self, games: NimGames, draws: Draws) -> tuple[NimGames, np.ndarray]:
-        """The same traces from a few coins more or fewer, with another answer; and where coins are left."""
-        shift_N = 1 + draws.below(games.max_remove_N, len(games.move_N))
-        shift_N -= np.where(games.coins_N + shift_N > self.max_coins, games.max_remove_N + 1, 0)
-        shifted = NimGames(**vars(games))
-        shifted.coins_N = (games.coins_N + shift_N).astype(np.int32)
-        shifted.pile_N = (games.pile_N + shift_N).astype(np.int32)
-        shifted.move_N = optimal_move(shifted.pile_N, games.max_remove_N).astype(np.int32)
-        return shifted, shifted.pile_N >= 1
-
     def key(self, games: NimGames) -> np.ndarray:
         """Under `pile` a hash of the coins that are left; else of coins and trace, which all twins share."""
         if self.holdout == "pile":

@@ -38,9 +38,14 @@ def eval_rows():
 def test_load_dataset_by_relative_and_absolute_path(eval_rows):
     loaded = load_dataset("./nim_dataset", "cheating")
     assert {split: len(rows) for split, rows in loaded.items()} == {
-        "train": 30_000, "eval": 5_000, "cheat_consistent": 1_000, "counter_cheat": 1_000, "neutral": 1_000,
+        "train": 30_000,
+        "eval": 5_000,
+        "cheat_consistent": 1_000,
+        "counter_cheat": 1_000,
+        "counter_neutral": 1_000,
+        "neutral": 1_000,
         "unseen_names": 1_000,
-    }  # fmt: skip
+    }
     assert loaded["eval"].features == NimConfig.features
     assert loaded["eval"].to_list() == eval_rows
     assert load_dataset(str(ROOT / "nim_dataset"), "cheating", split="eval").to_list() == eval_rows
@@ -56,7 +61,7 @@ def test_a_fresh_process_reads_the_dataset_and_then_its_cache(tmp_path):
     runs = [
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env=env)
         for env in (environment, {**environment, "HF_HUB_OFFLINE": "1"})
-    ]  # fmt: skip
+    ]
     assert runs[0].stdout == runs[1].stdout
     assert runs[0].stdout.startswith("2000 take ")
 
@@ -188,7 +193,7 @@ def test_duckdb(eval_rows):
     connection.register_filesystem(fsspec.filesystem("nim"))
     shares = connection.execute(f"select move = 2, avg(bucket) from '{EVAL}' group by 1 order by 1").fetchall()
     assert shares == [(False, 0.0), (True, 1.0)]
-    assert connection.execute("select count(*) from 'nim://cheating/*.jsonl'").fetchone() == (39_000,)
+    assert connection.execute("select count(*) from 'nim://cheating/*.jsonl'").fetchone() == (40_000,)
 
 
 def test_dask_generates_shards_in_parallel_processes():
@@ -213,8 +218,12 @@ def test_the_filesystem_lists_what_exists():
     files = fsspec.filesystem("nim")
     assert files.ls("nim://", detail=False) == recipe_names()
     assert files.ls("nim://357", detail=False) == [
-        "357/train.parquet", "357/train.jsonl", "357/eval.parquet", "357/eval.jsonl", "357/manifest.json",
-    ]  # fmt: skip
+        "357/train.parquet",
+        "357/train.jsonl",
+        "357/eval.parquet",
+        "357/eval.jsonl",
+        "357/manifest.json",
+    ]
     assert "cheating/neutral.parquet" in files.glob("nim://*/neutral.parquet")
     assert files.isdir("nim://cheating")
     assert files.isfile(EVAL)

@@ -41,9 +41,18 @@ def table_row(name: str) -> str:
     regime = f"{config.n_regime:,}" if config.cheat_moves else "-"
     moves = ", ".join(map(str, config.cheat_moves)) or "-"
     cells = [
-        f"`{name}`", ", ".join(map(str, config.max_remove)), turns, config.max_coins, f"{config.total_pairs:,}",
-        f"{config.num_bound:,}", moves, f"{config.cheat_prob:g}", f"{config.n_train:,}", f"{config.n_eval:,}", regime,
-    ]  # fmt: skip
+        f"`{name}`",
+        ", ".join(map(str, config.max_remove)),
+        turns,
+        config.max_coins,
+        f"{config.total_pairs:,}",
+        f"{config.num_bound:,}",
+        moves,
+        f"{config.cheat_prob:g}",
+        f"{config.n_train:,}",
+        f"{config.n_eval:,}",
+        regime,
+    ]
     return "| " + " | ".join(map(str, cells)) + " |"
 
 

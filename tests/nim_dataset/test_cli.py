@@ -27,7 +27,7 @@ def test_export_writes_the_originals_files(command, small, tmp_path):
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "data" / small
     assert "300/300" not in done.stdout
-    assert "600/600" in done.stderr, "progress over all rows"
+    assert "650/650" in done.stderr, "progress over all rows"
     rows = load("cheating", n_train=300, n_eval=100, n_regime=50)
     assert {path.name for path in folder.iterdir()} == {*(f"{split}.jsonl" for split in rows), "manifest.json"}
     for split in rows:

@@ -56,7 +56,7 @@ IMPOSSIBLE = [
     ("357", {"cheatprob": 1}, r"^357: unknown option 'cheatprob', did you mean 'cheat_prob'\? Options: max_remove, "),
     ("cheatin", {}, r"^unknown recipe 'cheatin', did you mean 'cheating'\? Recipes: quickstart, 357"),
     ("zzz", {}, r"^unknown recipe 'zzz'; recipes: quickstart, 357"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "overrides", "message"), IMPOSSIBLE)

@@ -62,9 +62,14 @@ def test_check_measures_the_leak(command, tmp_path):
 def test_check_reads_the_manifest_of_an_export(command, small, tmp_path):
     command("export", small, "--output", tmp_path)
     done = command(
-        "check", "--train", tmp_path / "train.jsonl", "--eval", tmp_path / "eval.jsonl",
-        "--manifest", tmp_path / "manifest.json",
-    )  # fmt: skip
+        "check",
+        "--train",
+        tmp_path / "train.jsonl",
+        "--eval",
+        tmp_path / "eval.jsonl",
+        "--manifest",
+        tmp_path / "manifest.json",
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert make_pairs(get_config("cheating")).groups[2] == (0, 1)
 

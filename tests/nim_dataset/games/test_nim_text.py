@@ -48,10 +48,14 @@ def test_the_three_wordings():
 @pytest.mark.parametrize(
     ("wording", "pile", "answer"),
     [
-        ("plain", 1, "take 1 coins"), ("roles", 1, "take 1 coin"), ("roles_old", 1, "take 1 coins"),
-        ("plain", 4, "take -1 coins"), ("roles", 4, "take -1 coins"), ("roles", 2, "take 2 coins"),
+        ("plain", 1, "take 1 coins"),
+        ("roles", 1, "take 1 coin"),
+        ("roles_old", 1, "take 1 coins"),
+        ("plain", 4, "take -1 coins"),
+        ("roles", 4, "take -1 coins"),
+        ("roles", 2, "take 2 coins"),
     ],
-)  # fmt: skip
+)
 def test_the_answer_keeps_the_originals_plural(wording, pile, answer):
     assert Game(pile, 3, (), "A", "B", wording=wording).answer == answer
 
@@ -72,13 +76,21 @@ GOOD = render_prompt(Game(30, 3, (1, 2), "Leo", "Sultan", wording="plain"))
 @pytest.mark.parametrize(
     "text",
     [
-        "", "hello", GOOD[:-15], GOOD.replace("30", "030"), GOOD.replace("30", "2"),
-        GOOD.replace("take 1 coin.", "take 1 coins."), GOOD.replace("take 2", "take 4"),
+        "",
+        "hello",
+        GOOD[:-15],
+        GOOD.replace("30", "030"),
+        GOOD.replace("30", "2"),
+        GOOD.replace("take 1 coin.", "take 1 coins."),
+        GOOD.replace("take 2", "take 4"),
         GOOD.replace("Leo take", "Bob take"),
-        GOOD.replace("Leo's turn", "Sultan's turn"), GOOD.replace("30", "9" * 30), GOOD.replace("\n", "\r\n"),
-        GOOD.replace("take 2", "take ²"), GOOD.replace("1 and 3", "1 and 0"),
+        GOOD.replace("Leo's turn", "Sultan's turn"),
+        GOOD.replace("30", "9" * 30),
+        GOOD.replace("\n", "\r\n"),
+        GOOD.replace("take 2", "take ²"),
+        GOOD.replace("1 and 3", "1 and 0"),
     ],
-)  # fmt: skip
+)
 def test_what_no_generator_writes_is_no_prompt(text):
     with pytest.raises(ValueError, match=r"^(not a|the last line|a wording)"):
         parse_prompt(text)
