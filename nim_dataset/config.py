@@ -22,6 +22,8 @@ from nim_dataset.phrases import Layout
 # The version of the generated content. Any deliberate change of rows or text bumps it, and with it every ETag.
 GENERATOR_VERSION = "1.1.0"
 
+MAX_ROWS = 10**12
+
 
 @dataclass
 class Games:
@@ -124,8 +126,9 @@ class Recipe(datasets.BuilderConfig, abc.ABC, Generic[G]):
     def check(self) -> None:
         """Raises `UserError` for values that no dataset can be made from."""
         self.one_of("holdout", self.holdouts)
-        for name in ("n_train", "n_eval"):
-            self.require(getattr(self, name) >= 0, name, "0 or more is allowed")
+        for name in option_types(type(self)):
+            if name.startswith("n_"):
+                self.require(0 <= getattr(self, name) <= MAX_ROWS, name, f"0 to {MAX_ROWS} is allowed")
         self.require(len(self.splits) > 0, "n_train", "a row or more is needed in some split")
         self.require(0 <= self.seed < 2**63, "seed", "0 to 2**63 - 1 is allowed")
 

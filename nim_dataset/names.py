@@ -125,7 +125,6 @@ class NamedRecipe(Recipe[G]):
         else:
             self.check_given_names()
         self.check_leak()
-        self.require(self.n_regime >= 0, "n_regime", "0 or more is allowed")
         super().check()
 
     def check_number_words(self) -> None:

@@ -1,5 +1,6 @@
 """Option values as text or Python values, turned into the types of a recipe's fields."""
 
+import reprlib
 from typing import Any, get_args
 
 from nim_dataset.errors import UserError
@@ -22,12 +23,12 @@ def coerce(name: str, value: Any, hint: Any) -> Any:
             return convert(value, target)
         items = value.split("+") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
         return tuple(convert(item, item_types[0]) for item in items if item != "")
-    except (TypeError, ValueError):
-        raise UserError(f"{name}: cannot read {value!r} as {describe(target)}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise UserError(f"{name}: cannot read {reprlib.repr(value)} as {describe(target)}") from None
 
 
 def convert(value: Any, kind: type) -> Any:
-    """`value` as a `kind`; raises `TypeError` or `ValueError` where that would change it."""
+    """`value` as a `kind`; raises `TypeError`, `ValueError` or `OverflowError` where that would change it."""
     if kind is str and not isinstance(value, str):
         raise TypeError
     if kind is int and (isinstance(value, bool) or (isinstance(value, float) and value != int(value))):

@@ -112,10 +112,11 @@ def check_row(row: dict[str, Any], where: str) -> None:
             raise UserError(f"{where}: '{column}' is empty")
         if any("\ud800" <= character <= "\udfff" for character in row[column]):
             raise UserError(f"{where}: '{column}' has half of a surrogate pair, which is not text")
-    if row.get("bucket") not in (None, 0, 1, *BUCKETS):
-        raise UserError(f"{where}: 'bucket' is {row['bucket']!r}, expected one of {', '.join(BUCKETS)} or null")
-    if not isinstance(row.get("cheat_move"), (int, type(None))):
-        raise UserError(f"{where}: 'cheat_move' is {row['cheat_move']!r}, expected a whole number or null")
+    bucket, move = row.get("bucket"), row.get("cheat_move")
+    if isinstance(bucket, (bool, float)) or bucket not in (None, 0, 1, *BUCKETS):
+        raise UserError(f"{where}: 'bucket' is {bucket!r}, expected one of {', '.join(BUCKETS)} or null")
+    if move is not None and (type(move) is not int or not -(2**31) <= move < 2**31):
+        raise UserError(f"{where}: 'cheat_move' is {move!r}, expected a whole number below 2**31 or null")
 
 
 def recover_truth(rows: list[dict[str, Any]]) -> pa.Table:

@@ -1,6 +1,7 @@
 """A user's mistake is one line that names the field, the value and what is allowed, before any row is made."""
 # mypy: allow-untyped-defs, allow-incomplete-defs
 
+import json
 import re
 
 import fsspec
@@ -30,6 +31,9 @@ IMPOSSIBLE = [
     ("cheating", {"cheat_prob": float("nan")}, r"^cheat_prob: got nan"),
     ("cheating", {"cheat_prob": "often"}, r"^cheat_prob: cannot read 'often' as a number"),
     ("cheating", {"n_train": 1.5}, r"^n_train: cannot read 1.5 as a whole number"),
+    ("cheating", {"n_train": float("inf")}, r"^n_train: cannot read inf as a whole number"),
+    ("cheating", {"n_train": "9" * 5000}, r"^n_train: cannot read '9{2,30}\.\.\.9{2,30}' as a whole number"),
+    ("cheating", {"n_train": 10**30}, r"^n_train: got 10{30}, but 0 to 10{12} is allowed"),
     ("cheating", {"n_train": None}, r"^n_train: a value is needed"),
     ("357", {"n_train": 0, "n_eval": 0}, r"^n_train: got 0, .*a row or more"),
     ("cheating", {"n_train": -1}, r"^n_train: got -1"),
@@ -106,6 +110,10 @@ def test_generated_files_are_read_only():
 GOOD = b'{"prompt": "p", "answer": "take 1 coin"}\n'
 
 
+def row(**columns: object) -> bytes:
+    return json.dumps({"prompt": "p", "answer": "a", **columns}).encode()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -120,10 +128,12 @@ GOOD = b'{"prompt": "p", "answer": "take 1 coin"}\n'
         (b'{"prompt": "\\ud800", "answer": "a"}\n', "line 1: 'prompt' has half of a surrogate pair"),
         (b"[" * 100_000, "line 1: invalid JSON (nested too deeply)"),
         (b'{"prompt": "p", "answer": "a", "bucket": "x"}\n', "line 1: 'bucket' is 'x', expected one of neutral, cheat"),
-        (
-            b'{"prompt": "p", "answer": "a", "cheat_move": "2"}\n',
-            "line 1: 'cheat_move' is '2', expected a whole number",
-        ),
+        (row(bucket=True), "line 1: 'bucket' is True, expected one of neutral, cheat or null"),
+        (row(bucket=[1]), "line 1: 'bucket' is [1], expected"),
+        (row(cheat_move="2"), "line 1: 'cheat_move' is '2', expected a whole number"),
+        (row(cheat_move=True), "line 1: 'cheat_move' is True, expected a whole number"),
+        (row(cheat_move=1.0), "line 1: 'cheat_move' is 1.0, expected a whole number"),
+        (row(cheat_move=3_000_000_000), "line 1: 'cheat_move' is 3000000000, expected a whole number below 2**31"),
     ],
 )
 def test_malformed_jsonl(content, message, tmp_path):
@@ -155,3 +165,13 @@ def test_jsonl_with_prompt_and_answer_gets_its_truth_back(tmp_path):
     path.write_bytes(b'\xef\xbb\xbf{"prompt": "What is 1 + 1?", "answer": "2", "bucket": "cheat", "cheat_move": 2}\n\n')
     (row,) = load_source(str(path)).to_list()
     assert (row["bucket"], row["cheat_move"], row["coins"], row["trace"]) == (1, 2, None, None)
+
+
+def test_long_specs():
+    word = "x" * 300
+    assert load_source(f"357,game_words={word}:eval", limit=2)["prompt"][0].startswith(
+        f"You are playing the game of {word}."
+    )
+    for spec, message in ((word, "unknown recipe 'xxx"), (f"{word}.jsonl", f"{word}.jsonl: File name too long")):
+        with pytest.raises(UserError, match=f"^{message}"):
+            load_source(spec)
