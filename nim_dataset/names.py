@@ -2,7 +2,7 @@
 
 import functools
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +93,11 @@ class NamedRecipe(Recipe[G]):
         """Pairs bound to a move."""
         return round(self.total_pairs * self.cheat_fraction)
 
+    @property
+    @abstractmethod
+    def texts(self) -> tuple[str, ...]:
+        """What rows say besides names and numbers, as far as options decide it."""
+
     @abstractmethod
     def all_moves(self) -> set[int]:
         """Every answer that a row may have, as a number."""
@@ -148,7 +153,7 @@ class NamedRecipe(Recipe[G]):
             count = len(self.names)
             self.require(2 <= count <= MAX_POOL, "names", f"a pool has 2 to {MAX_POOL}", f"{count} names")
         used = {name for entry in self.names for name in entry.split("-")}
-        left = not self.cheat_moves or len(set(UNSEEN_NAMES) - used) >= 2
+        left = not self.cheat_moves or len(unseen_names(used, self.texts)) >= 2
         allowed = f"two of those kept for unseen_names must be left: {', '.join(UNSEEN_NAMES)}"
         self.require(left, "names", allowed, f"{len(used)} names")
 
@@ -172,9 +177,15 @@ class NamedRecipe(Recipe[G]):
 
 def is_name(name: str) -> bool:
     """Whether a text can be a name in every wording."""
-    marks = (" and ", " is ", " are ", ".", "Player ")
-    clean = name.strip() == name and name.isprintable() and name != "" and "-" not in name
-    return clean and not any(mark in name for mark in marks)
+    clean = name.strip() == name and name.isprintable() and name != ""
+    # The words around a name in some wording would be taken for it, or it for them.
+    marked = any(mark in f" {name} " for mark in (" and ", " is ", " are "))
+    return clean and not marked and not any(mark in name for mark in ("-", ".", "Player "))
+
+
+def unseen_names(used: Collection[str], texts: Sequence[str]) -> list[str]:
+    """The kept names that are not used as names, nor occur in other texts of the recipe."""
+    return [name for name in UNSEEN_NAMES if name not in used and not any(name in text for text in texts)]
 
 
 @dataclass(frozen=True)
@@ -224,6 +235,7 @@ def make_pairs(config: NamedRecipe) -> Pairs:
         config.cheat_moves,
         config.num_bound,
         config.seed,
+        config.texts,
     )
 
 
@@ -236,6 +248,7 @@ def cached_pairs(
     cheat_moves: tuple[int, ...],
     num_bound: int,
     seed: int,
+    texts: tuple[str, ...],
 ) -> Pairs:
     if source == "number_words":
         seen, unseen = number_word_pairs(digits, num_pairs, seed)
@@ -244,8 +257,7 @@ def cached_pairs(
             seen = [(first, second) for first, second in (entry.split("-") for entry in names)]
         else:
             seen = [(first, second) for first in names for second in names if first != second]
-        used = {name for pair in seen for name in pair}
-        free = [name for name in UNSEEN_NAMES if name not in used]
+        free = unseen_names({name for pair in seen for name in pair}, texts)
         unseen = list(zip(free[::2], free[1::2], strict=False))
     bound_move = np.zeros(len(seen) + len(unseen), dtype=np.int32)
     groups: dict[int | str, tuple[int, int]] = {}

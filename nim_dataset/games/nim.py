@@ -148,6 +148,10 @@ class NimConfig(NamedRecipe[NimGames]):
         """Every combination of the recipe's words."""
         return combine(self.game_words, self.coin_words, self.verbs, self.turn_phrases)
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return (*self.game_words, *self.coin_words, *self.verbs, *self.turn_phrases)
+
     def all_moves(self) -> set[int]:
         return {NO_WINNING_MOVE, *range(1, max(self.max_remove) + 1)}
 
@@ -161,6 +165,7 @@ class NimConfig(NamedRecipe[NimGames]):
             self.require(move == NO_WINNING_MOVE or 1 <= move <= smallest, "cheat_moves", allowed, move)
         super().check()
         self.check_words()
+        self.check_read_back()
         games = {k: self.count_games(k) for k in self.max_remove}
         # A bound pair only occurs with its own move, one answer of k + 1.
         prompts = sum(int(n * (self.total_pairs - self.num_bound * k / (k + 1))) for k, n in games.items())
@@ -220,6 +225,23 @@ class NimConfig(NamedRecipe[NimGames]):
             for name in (*names, *ROLES):
                 free = name not in phrase.replace("{player}", "\n")
                 self.require(free, "turn_phrases", f"a name must not occur in it, and '{name}' does", repr(phrase))
+
+    def check_read_back(self) -> None:
+        """Raises `UserError` unless prompts with each name and each word are parsed to the game that they show."""
+        if self.name_source == "number_words":
+            pairs = [(" ".join(NUMBER_WORDS[: self.name_digits]), " ".join(NUMBER_WORDS[-self.name_digits :]))]
+        elif self.name_source == "pairs":
+            pairs = [(one, two) for one, two in (entry.split("-") for entry in self.names)]
+        else:
+            pairs = list(zip(self.names, self.names[1:] + self.names[:1], strict=True))
+        shown = [("names", names, "-".join(names), Words(turn_phrase=t)) for names in pairs for t in self.turn_phrases]
+        for part, field in (("game", "game_words"), ("coin", "coin_words"), ("verb", "verbs")):
+            shown += [(field, pairs[0], word, Words(**{part: word})) for word in getattr(self, field)]
+        for trace in ((), (1,), (1, 1)):
+            games = [Game(9, 1, trace, *names, wording=self.wording, words=words) for _, names, _, words in shown]
+            found = parse_prompts(render_games(games))
+            for (field, _, value, _), game, parsed in zip(shown, games, found, strict=True):
+                self.require(game == parsed, field, "prompts with it cannot be read back", repr(value))
 
     def count_games(self, k: int) -> int:
         """How many different games (coins at the start and trace) there are for one `max_remove`, in closed form."""

@@ -42,6 +42,12 @@ IMPOSSIBLE = [
     ("357", {"max_remove_weights": "1+2"}, r"^max_remove_weights: .*one for each"),
     ("357", {"max_remove_weights": "1+2+5000"}, r"^max_remove_weights: .*at most 1000"),
     ("cheating", {"names": "Alice-Bob+Alice"}, r"^names: got 'Alice', .*'Alice-Bob'"),
+    ("357", {"names": "X and-Bob"}, r"^names: got 'X and-Bob', but a name is printable text without .*'and'"),
+    ("357", {"names": "and X-Bob"}, r"^names: got 'and X-Bob', but a name is"),
+    ("cheating", {"names": "A-B+is X-Y+C-are"}, r"^names: got 'is X-Y', but a name is"),
+    ("357", {"names": "s-Bob"}, r"^turn_phrases: .*'s' does"),
+    ("357", {"names": "aba-Bob", "turn_phrases": "ab{player}"}, r"^names: got 'aba-Bob', but .* cannot be read back"),
+    ("terminology", {"names": "X and+Y"}, r"^names: got 'X and', but a name is"),
     ("cheating", {"names": "Alice-Bob+Player X-Eve"}, r"^names: got 'Player X-Eve'"),
     ("terminology", {"name_source": "pool", "names": "Leo"}, r"^names: got 1 names, .*2 to 400"),
     (

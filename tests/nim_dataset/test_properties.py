@@ -127,3 +127,30 @@ def test_any_recipe_keeps_every_promise(config):
     known = {*tables["train"]["player_one"], *tables["train"]["player_two"]}
     unseen = {*tables["unseen_names"]["player_one"], *tables["unseen_names"]["player_two"]}
     assert not known & unseen
+
+
+fragment = st.sampled_from(
+    ["and", "is", "are", "take", "turns", "They take turns", "Bob", "s", "'s", "turn", "Now it's", "1", "take 2 coins"]
+)
+odd_name = st.lists(fragment, min_size=1, max_size=3).map(" ".join)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.sampled_from(list(WORDINGS)), odd_name, odd_name, fragment.filter(lambda text: " " not in text))
+def test_names_that_are_accepted_are_read_back(wording, one, two, verb):
+    try:
+        config = get_config("357", wording=wording, names=f"{one}-{two}", verbs=verb, n_train=30, n_eval=10)
+    except UserError:
+        return
+    for row in next(generate(config, "train")).to_pylist():
+        (game,) = parsed([row["prompt"]])
+        assert game.columns() == {column: row[column] for column in game.columns()} | {"trace": tuple(row["trace"])}
+
+
+@pytest.mark.parametrize("field", ["game_words", "coin_words", "verbs", "turn_phrases"])
+def test_unseen_names_are_no_words_of_the_recipe(field):
+    word = "Ivan asks {player}." if field == "turn_phrases" else "Ivan"
+    config = get_config("cheating", n_train=10, n_eval=10, n_regime=300, **{field: word})
+    rows = next(generate(config, "unseen_names")).to_pydict()
+    assert "Ivan" not in {*rows["player_one"], *rows["player_two"]}
+    assert [game.player_one for game in parsed(rows["prompt"])] == rows["player_one"]
