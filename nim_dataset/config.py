@@ -109,9 +109,15 @@ class Recipe(datasets.BuilderConfig, abc.ABC, Generic[G]):
         """What an export says beside its rows."""
         return {"recipe": self.content()}
 
-    def digest(self) -> str:
-        """A hash of the content, in hex: it changes when, and only when, rows change."""
-        return hashlib.sha256(json.dumps(self.content()).encode()).hexdigest()[:32]
+    def deciding(self, split: str) -> dict[str, Any]:
+        """What decides the rows of a split: its size, and the options without those that change none of its rows."""
+        options = {name: value for name, value in self.content().items() if not name.startswith("n_")}
+        return {**options, "rows": self.num_rows(split)}
+
+    def digest(self, split: str | None = None) -> str:
+        """A hash, in hex: it changes when, and only when, rows of the split do (of any split, where none is named)."""
+        content = [self.deciding(name) for name in ([split] if split else self.splits)]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
     def replace(self, **overrides: Any) -> Self:
         """A checked copy with some options changed; values may also be strings, as in a `nim://` path."""

@@ -51,8 +51,9 @@ class NimFileSystem(AbstractFileSystem):
         config = resolve_config(directory)
         if not file:
             return {"name": path, "size": 0, "type": "directory"}
-        check_file(config, file)
-        etag = hashlib.sha256(f"{config.digest()}/{file}".encode()).hexdigest()[:32]
+        split, kind, _, _ = check_file(config, file)
+        content = manifest_bytes(config) if kind == "manifest" else f"{config.digest(split)}/{file}".encode()
+        etag = hashlib.sha256(content).hexdigest()[:32]
         # The size is not known before the rows are made; readers that need it get it from the opened file.
         return {"name": path, "size": None, "type": "file", "ETag": etag}
 

@@ -109,6 +109,22 @@ class NamedRecipe(Recipe[G]):
     def num_rows(self, split: str) -> int:
         return self.n_regime if split in REGIMES else super().num_rows(split)
 
+    def deciding(self, split: str) -> dict[str, Any]:
+        """The names that may occur, by group, stand for the options that they come from."""
+        replaced = ("name_source", "names", "name_digits", "num_pairs", "cheat_fraction", "cheat_prob", "cheat_moves")
+        found = {name: value for name, value in super().deciding(split).items() if name not in replaced}
+        groups: list[int | str] = ["unseen" if split == "unseen_names" else "neutral"]
+        if split in ("cheat_consistent", "counter_cheat"):
+            groups = sorted(self.cheat_moves)
+        elif split not in REGIMES and self.cheat_prob > 0:
+            found["cheat_prob"] = self.cheat_prob
+            groups += sorted(self.cheat_moves)
+        if split in REGIMES:  # a lie points at the next of the moves
+            found["cheat_moves"] = self.cheat_moves if split == "counter_cheat" else sorted(self.cheat_moves)
+        pairs = make_pairs(self)
+        spans = {group: slice(start, start + count) for group, (start, count) in pairs.groups.items()}
+        return {**found, "names": {str(group): pairs.key[spans[group]].tobytes().hex() for group in groups}}
+
     def manifest(self) -> dict[str, Any]:
         """The original's manifest (bound pairs by move, neutral pairs), the unseen pairs and the recipe itself."""
         pairs = make_pairs(self)

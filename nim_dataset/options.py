@@ -33,7 +33,7 @@ def convert(value: Any, kind: type) -> Any:
         raise TypeError
     if kind is int and (isinstance(value, bool) or (isinstance(value, float) and value != int(value))):
         raise TypeError
-    return kind(value)
+    return kind(value) + 0.0 if kind is float else kind(value)  # -0.0 becomes 0.0, which is the same number
 
 
 def describe(kind: Any) -> str:

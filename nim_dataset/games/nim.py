@@ -26,6 +26,7 @@ from nim_dataset.games.registry import register
 from nim_dataset.holdout import HELDOUT_SHARE, ODD, mix
 from nim_dataset.names import NAME_COLUMNS, NUMBER_WORDS, NamedRecipe
 from nim_dataset.phrases import Layout
+from nim_dataset.regimes import REGIMES
 from nim_dataset.rows import check_filled
 
 NO_WINNING_MOVE = -1
@@ -155,6 +156,22 @@ class NimConfig(NamedRecipe[NimGames]):
     def all_moves(self) -> set[int]:
         return {NO_WINNING_MOVE, *range(1, max(self.max_remove) + 1)}
 
+    def deciding(self, split: str) -> dict[str, Any]:
+        found = super().deciding(split)
+        if set(self.max_remove_weights or ()) == {1}:
+            found["max_remove_weights"] = None
+        if split in REGIMES and self.holdout == "prompt":
+            found["holdout"] = "game"
+        if self.endgame is not None:
+            found |= {"turns": None, "min_pile": self.lowest_start}
+        return found
+
+    @property
+    def lowest_start(self) -> int:
+        """With an `endgame`: the fewest coins at the start."""
+        assert self.endgame is not None
+        return max(self.endgame + 1, self.min_pile)
+
     # What is allowed
 
     def check(self) -> None:
@@ -250,7 +267,7 @@ class NimConfig(NamedRecipe[NimGames]):
             endings = [1] * (self.endgame + 1)
             for pile in range(self.endgame + 1, self.max_coins + 1):
                 endings.append(sum(endings[pile - move] for move in range(1, k + 1)))
-            return sum(endings[max(self.endgame + 1, self.min_pile) :])
+            return sum(endings[self.lowest_start :])
         low, high = self.turns
         return sum((self.max_coins - (k * n + self.min_pile) + 1) * k**n for n in range(low, high + 1))
 
@@ -271,7 +288,7 @@ class NimConfig(NamedRecipe[NimGames]):
             coins_N = low_N + draws.below(self.max_coins - low_N + 1, size)
             moves_NT *= np.arange(longest) < turns_N[:, None]
         else:
-            low = max(self.endgame + 1, self.min_pile)
+            low = self.lowest_start
             coins_N = low + draws.below(self.max_coins - low + 1, size)
             before_NT = coins_N[:, None] - np.cumsum(moves_NT, axis=1) + moves_NT
             moves_NT *= before_NT > self.endgame

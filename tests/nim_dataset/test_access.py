@@ -93,6 +93,60 @@ def test_the_cache_refreshes_when_and_only_when_the_content_changes(monkeypatch,
     assert "/9.9.9/" in cached()
 
 
+SMALL = ",n_train=40,n_eval=40"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "option"),
+    [
+        ("quickstart", "names=Alice-Bob"),
+        ("quickstart", "name_digits=3"),
+        ("quickstart", "num_pairs=41"),
+        ("quickstart", "cheat_fraction=0.51"),
+        ("quickstart", "cheat_fraction=0.7"),
+        ("quickstart", "cheat_prob=0.9"),
+        ("quickstart", "cheat_prob=0"),
+        ("quickstart,cheat_prob=0", "cheat_moves=1+2"),
+        ("quickstart", "cheat_moves=2+1+3+4"),
+        ("quickstart", "n_train=50"),
+        ("quickstart", "n_eval=50"),
+        ("quickstart", "n_regime=50"),
+        ("quickstart", "seed=1"),
+        ("quickstart,names=A+B+C+D+E+F+G+H", "name_source=pool"),
+        ("cheating", "names=Alice-Bob+Charles-Daniel+Eve-Frank+Grace-Ivan"),
+        ("cheating", "game_words=Ivan"),
+        ("cheating", "cheat_moves=1"),
+        ("cheating", "num_pairs=7"),
+        ("cheating", "name_digits=2"),
+        ("cheating", "cheat_prob=0.5"),
+        ("cheating", "cheat_fraction=0.3"),
+        ("cheating", "cheat_fraction=0.5"),
+        ("cheating", "holdout=game"),
+        ("cheating", "holdout=pile"),
+        ("357", "max_remove_weights=1+1+1"),
+        ("357", "max_remove_weights=2+1+1"),
+        ("357", "cheat_prob=-0.0"),
+        ("357", "min_pile=11"),
+        ("357", "wording=roles"),
+        ("terminology", "turns=1+2"),
+        ("terminology", "min_pile=9"),
+        ("terminology,min_pile=1", "min_pile=5"),
+        ("mod3", "n_eval=50"),
+        ("mod3", "labels=reversed"),
+        ("mod3", "max_operand=9000"),
+    ],
+)
+def test_a_files_etag_changes_when_and_only_when_its_rows_do(recipe, option):
+    files = fsspec.filesystem("nim")
+    sizes = SMALL + ("" if recipe.startswith("mod") else ",n_regime=40")
+    kept = ",".join(part for part in sizes.split(",") if not option.startswith(part.split("=")[0] or " "))
+    base = ",".join(part for part in recipe.split(",") if not part.startswith(option.split("=")[0] + "="))
+    before, after = recipe + sizes, f"{base}{kept},{option}"
+    for file in files.ls(f"nim://{before}", detail=False):
+        same = files.cat(file) == files.cat(file.replace(before, after))
+        assert (files.info(file)["ETag"] == files.info(file.replace(before, after))["ETag"]) == same, file
+
+
 def test_streaming_shuffles_and_splits_by_node(eval_rows):
     stream = load_dataset("./nim_dataset", "cheating", split="eval", streaming=True)
     assert list(stream) == eval_rows
