@@ -10,6 +10,7 @@ is shorter than T.
 
 import functools
 import itertools
+import math
 import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ MAX_REMOVE_LIMIT = 100
 MAX_COINS_LIMIT = 1_000_000
 MAX_TURNS_LIMIT = 64
 MAX_ROTATION = 1000
+MAX_WORDS = 10_000
 # Recipes with fewer games (or piles) than this are tried out: hashing may leave no key to one of their splits. So are
 # those with an endgame, where some answers may never occur.
 SMALL = 5000
@@ -235,6 +237,9 @@ class NimConfig(NamedRecipe[NimGames]):
                 clean = word.strip() == word and word.isprintable() and word != "" and "." not in word
                 self.require(clean and (field == "game_words" or " " not in word), field, allowed, repr(word))
         self.require(len(self.turn_phrases) > 0, "turn_phrases", "at least one is needed")
+        several = math.prod(len(words) for words in (self.game_words, self.coin_words, self.verbs, self.turn_phrases))
+        allowed = f"with the other words they make {several} combinations, and {MAX_WORDS} are allowed"
+        self.require(several <= MAX_WORDS, "turn_phrases", allowed, f"{len(self.turn_phrases)} phrases")
         names = NUMBER_WORDS if self.name_source == "number_words" else "-".join(self.names).split("-")
         for phrase in self.turn_phrases:
             fits = phrase.count("{player}") == 1 and phrase.isprintable()
@@ -348,10 +353,10 @@ class NimConfig(NamedRecipe[NimGames]):
         return lay_out_prompts(self.wording, self.words, games, *players_N)
 
     def answers(self, games: NimGames) -> tuple[list[str], np.ndarray]:
-        highest = int(games.move_N.max(initial=1))
-        moves = range(NO_WINNING_MOVE, highest + 1)
-        texts = [answer_text(self.wording, words, move) for words in self.words for move in moves]
-        return texts, games.words_N * len(moves) + games.move_N - NO_WINNING_MOVE
+        moves = int(games.move_N.max(initial=0)) + 2
+        values, index_N = distinct(games.words_N.astype(np.int64) * moves + games.move_N + 1)
+        played = [(self.words[value // moves], value % moves - 1) for value in values.tolist()]
+        return [answer_text(self.wording, words, move) for words, move in played], index_N
 
     @classmethod
     def parse(cls, prompts: Sequence[str]) -> list["Game | None"]:
@@ -382,6 +387,20 @@ def sum_turns(values_NT: np.ndarray) -> np.ndarray:
     return np.einsum("nt->n", values_NT.astype(np.int32, copy=False))
 
 
+def distinct(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values that occur, ascending, and which of them each is (in the shape of `values`); none is below 0.
+
+    As `np.unique`, but several times faster where the largest value is not much above the number of values.
+    """
+    largest = int(values.max(initial=0))
+    if largest > 4 * values.size + 1000:
+        found, index = np.unique(values, return_inverse=True)
+        return found, index.reshape(values.shape)
+    occurs = np.zeros(largest + 1, dtype=bool)
+    occurs[values] = True
+    return np.flatnonzero(occurs), (np.cumsum(occurs, dtype=np.int32) - 1)[values]
+
+
 def counted(number: int, coin: str, singular: bool) -> str:
     return f"{number} {coin}" if singular and number == 1 else f"{number} {coin}s"
 
@@ -402,11 +421,11 @@ def lay_out_prompts(
     nothing = text.phrase([""])
 
     before, middle, after = WORDINGS[wording]
-    ks = np.flatnonzero(np.bincount(games.max_remove_N))
-    k_N = np.searchsorted(ks, games.max_remove_N)
+    most = int(games.max_remove_N.max(initial=0)) + 1
+    values, rule_N = distinct(words_N.astype(np.int64) * most + games.max_remove_N)
     rules = [
         f"{after}Each player can {w.verb} between 1 and {k} {w.coin}s on their turn.\n\nSo far:\n"
-        for w, k in itertools.product(words, ks)
+        for w, k in ((words[value // most], value % most) for value in values.tolist())
     ]
     text.add(
         text.phrase([f"You are playing the game of {w.game}. There are " for w in words], words_N),
@@ -415,19 +434,19 @@ def lay_out_prompts(
         players[0],
         text.phrase([middle]),
         players[1],
-        text.phrase(rules, words_N * len(ks) + k_N),
+        text.phrase(rules, rule_N),
     )
 
-    highest = int(moves_NT.max(initial=0))
-    lines = [f" {w.verb} {counted(n, w.coin, wording != 'roles_old')}.\n" for w in words for n in range(highest + 1)]
-    first_line_N = text.phrase(lines, words_N * (highest + 1))
+    # A line is a choice of words and a move. Few of all combinations may occur, and only those are written.
+    moves = int(moves_NT.max(initial=0)) + 1
+    values, value_NT = distinct(words_N[:, None].astype(np.int64) * moves + moves_NT)
+    played = [(words[value // moves], value % moves) for value in values.tolist()]
+    singular = wording != "roles_old"
+    line_NT = text.phrase([f" {w.verb} {counted(move, w.coin, singular)}.\n" for w, move in played], value_NT)
     for turn in range(moves_NT.shape[1]):
         played_N = moves_NT[:, turn] > 0
         name_N = np.where(games.named_NT[:, turn], players[turn % 2], roles[turn % 2])
-        text.add(
-            np.where(played_N, name_N, nothing),
-            np.where(played_N, first_line_N + moves_NT[:, turn], nothing),
-        )
+        text.add(np.where(played_N, name_N, nothing), np.where(played_N, line_NT[:, turn], nothing))
 
     shown = roles if wording == "roles_old" else players
     blank = "" if wording == "plain" else "\n"

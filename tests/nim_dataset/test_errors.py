@@ -59,6 +59,12 @@ IMPOSSIBLE = [
     ("357", {"occurrences": "0+2"}, r"^occurrences: .*wording=plain"),
     ("357", {"turn_phrases": "Your turn."}, r"^turn_phrases: .*\{player\}"),
     ("357", {"turn_phrases": "Leo, it is {player}'s turn."}, r"^turn_phrases: .*'Leo' does"),
+    (
+        "357",
+        {field: [f"{i}x" for i in range(20)] for field in ("game_words", "coin_words", "verbs")}
+        | {"turn_phrases": ["{player}", "{player}."]},
+        r"^turn_phrases: got 2 phrases, but with the other words they make 16000 combinations, and 10000 are allowed",
+    ),
     ("357", {"verbs": "pick up"}, r"^verbs: got 'pick up'"),
     ("357", {"seed": -1}, r"^seed: got -1"),
     ("357", {"holdout": "gmae"}, r"^holdout: unknown value 'gmae', did you mean 'game'\? Values: prompt, game, pile$"),

@@ -2,6 +2,7 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,17 @@ def test_what_no_generator_writes_is_no_prompt(text):
     with pytest.raises(ValueError, match=r"^(not a|the last line|a wording)"):
         parse_prompt(text)
     assert parse_prompts([text, GOOD]) == [None, parse_prompt(GOOD)]
+
+
+def test_memory_grows_with_the_rows_not_with_words_times_moves():
+    """Five rows with five last lines and one move of 100,000: once 500,000 phrases, of 60 MB."""
+    games = [
+        Game(500_000, 200_000, (100_000,) if i == 0 else (1,), "A", "B", words=Words(turn_phrase=f"{i}: {{player}}"))
+        for i in range(5)
+    ]
+    tracemalloc.start()
+    prompts = render_games(games)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
+    assert parse_prompts(prompts) == games
