@@ -26,7 +26,7 @@ from nim_dataset.draws import Draws
 from nim_dataset.games.registry import register
 from nim_dataset.holdout import HELDOUT_SHARE, ODD, mix
 from nim_dataset.names import NAME_COLUMNS, NUMBER_WORDS, NamedRecipe
-from nim_dataset.phrases import Layout
+from nim_dataset.phrases import Layout, combinations
 from nim_dataset.regimes import REGIMES
 from nim_dataset.rows import check_filled
 
@@ -353,10 +353,10 @@ class NimConfig(NamedRecipe[NimGames]):
         return lay_out_prompts(self.wording, self.words, games, *players_N)
 
     def answers(self, games: NimGames) -> tuple[list[str], np.ndarray]:
-        moves = int(games.move_N.max(initial=0)) + 2
-        values, index_N = distinct(games.words_N.astype(np.int64) * moves + games.move_N + 1)
-        played = [(self.words[value // moves], value % moves - 1) for value in values.tolist()]
-        return [answer_text(self.wording, words, move) for words, move in played], index_N
+        def write(word: int, move: int) -> str:
+            return answer_text(self.wording, self.words[word], move + NO_WINNING_MOVE)
+
+        return combinations(write, games.words_N, games.move_N - NO_WINNING_MOVE)
 
     @classmethod
     def parse(cls, prompts: Sequence[str]) -> list["Game | None"]:
@@ -387,20 +387,6 @@ def sum_turns(values_NT: np.ndarray) -> np.ndarray:
     return np.einsum("nt->n", values_NT.astype(np.int32, copy=False))
 
 
-def distinct(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The values that occur, ascending, and which of them each is (in the shape of `values`); none is below 0.
-
-    As `np.unique`, but several times faster where the largest value is not much above the number of values.
-    """
-    largest = int(values.max(initial=0))
-    if largest > 4 * values.size + 1000:
-        found, index = np.unique(values, return_inverse=True)
-        return found, index.reshape(values.shape)
-    occurs = np.zeros(largest + 1, dtype=bool)
-    occurs[values] = True
-    return np.flatnonzero(occurs), (np.cumsum(occurs, dtype=np.int32) - 1)[values]
-
-
 def counted(number: int, coin: str, singular: bool) -> str:
     return f"{number} {coin}" if singular and number == 1 else f"{number} {coin}s"
 
@@ -421,12 +407,14 @@ def lay_out_prompts(
     nothing = text.phrase([""])
 
     before, middle, after = WORDINGS[wording]
-    most = int(games.max_remove_N.max(initial=0)) + 1
-    values, rule_N = distinct(words_N.astype(np.int64) * most + games.max_remove_N)
-    rules = [
-        f"{after}Each player can {w.verb} between 1 and {k} {w.coin}s on their turn.\n\nSo far:\n"
-        for w, k in ((words[value // most], value % most) for value in values.tolist())
-    ]
+
+    def rule(word: int, k: int) -> str:
+        verb, coin = words[word].verb, words[word].coin
+        return f"{after}Each player can {verb} between 1 and {k} {coin}s on their turn.\n\nSo far:\n"
+
+    def line(word: int, move: int) -> str:
+        return f" {words[word].verb} {counted(move, words[word].coin, wording != 'roles_old')}.\n"
+
     text.add(
         text.phrase([f"You are playing the game of {w.game}. There are " for w in words], words_N),
         text.own(pa.array(games.coins_N).cast(pa.string())),
@@ -434,15 +422,10 @@ def lay_out_prompts(
         players[0],
         text.phrase([middle]),
         players[1],
-        text.phrase(rules, rule_N),
+        text.phrase(*combinations(rule, words_N, games.max_remove_N)),
     )
 
-    # A line is a choice of words and a move. Few of all combinations may occur, and only those are written.
-    moves = int(moves_NT.max(initial=0)) + 1
-    values, value_NT = distinct(words_N[:, None].astype(np.int64) * moves + moves_NT)
-    played = [(words[value // moves], value % moves) for value in values.tolist()]
-    singular = wording != "roles_old"
-    line_NT = text.phrase([f" {w.verb} {counted(move, w.coin, singular)}.\n" for w, move in played], value_NT)
+    line_NT = text.phrase(*combinations(line, words_N[:, None], moves_NT))
     for turn in range(moves_NT.shape[1]):
         played_N = moves_NT[:, turn] > 0
         name_N = np.where(games.named_NT[:, turn], players[turn % 2], roles[turn % 2])
