@@ -1,12 +1,9 @@
-"""One-pile Nim as text: rules -> recipes -> rows -> text -> datasets."""
+"""Games as text, one-pile Nim first of all: a game's options -> recipes -> rows -> text -> datasets."""
 
 from nim_dataset.builder import NimBuilder, load
-from nim_dataset.config import NimConfig
-from nim_dataset.parsing import parse_prompt
+from nim_dataset.games.nim import Game, NimConfig, optimal_move, parse_prompt, render_prompt
 from nim_dataset.recipes import get_config, recipe_names
-from nim_dataset.rules import optimal_move
 from nim_dataset.sources import load_source
-from nim_dataset.text import Game, render_prompt
 
 __version__ = "0.1.0"
 

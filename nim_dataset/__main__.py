@@ -6,31 +6,28 @@ import sys
 from pathlib import Path
 
 from nim_dataset.check import command as check
-from nim_dataset.config import NimConfig
+from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError, exit_on_user_error
 from nim_dataset.export import export
-from nim_dataset.recipes import RECIPES
+from nim_dataset.recipes import recipes
 from nim_dataset.rows import generate
 from nim_dataset.sources import parse_recipe
 
 
 def list_recipes() -> None:
-    print(
-        f"{'config':<14}{'train':>9}{'eval':>8}{'regime':>8}  {'max_remove':<13}{'pairs':>7}{'bound':>7}  cheat_moves"
-    )
-    for name, config in RECIPES.items():
-        regime = f"{config.n_regime:,}" if config.cheat_moves else "-"
-        print(
-            f"{name:<14}{config.n_train:>9,}{config.n_eval:>8,}{regime:>8}  {joined(config.max_remove):<13}"
-            f"{config.total_pairs:>7,}{config.num_bound:>7,}  {joined(config.cheat_moves) or '-'}"
-        )
+    """All recipes as one table; a cell is `-` where the recipe's game has no such thing."""
+    rows = [
+        {"config": name, "train": f"{config.n_train:,}", "eval": f"{config.n_eval:,}", **config.overview()}
+        for name, config in recipes().items()
+    ]
+    headings = list(dict.fromkeys(heading for row in rows for heading in row))
+    width = {heading: max(len(row.get(heading, heading)) for row in rows) for heading in headings}
+    width = {heading: max(len(heading), width[heading]) for heading in headings}
+    for row in (dict(zip(headings, headings, strict=True)), *rows):
+        print("  ".join(row.get(heading, "-").ljust(width[heading]) for heading in headings).rstrip())
 
 
-def joined(values: tuple[int, ...]) -> str:
-    return ", ".join(map(str, values))
-
-
-def show(config: NimConfig, rows: int) -> None:
+def show(config: Recipe, rows: int) -> None:
     """The first rows of each split: prompt, answer, and whether the names tell it."""
     if rows < 0:
         raise UserError(f"--rows: {rows} is below 0")
@@ -38,11 +35,7 @@ def show(config: NimConfig, rows: int) -> None:
         print(f"=== {config.name}:{split} ({config.num_rows(split):,} rows)")
         for table in generate(config, split, 0, min(rows, config.num_rows(split))):
             for row in table.to_pylist():
-                bound = "names tell nothing"
-                if row["cheat_move"] is not None:
-                    truth = "the answer" if row["cheat_move"] == row["move"] else "a wrong move"
-                    bound = f"names say {row['cheat_move']}: {truth}"
-                print(f"\n{row['prompt']}\n--> {row['answer']}    [{row['pile']} coins left; {bound}]")
+                print(f"\n{row['prompt']}\n--> {row['answer']}    [{config.note(row)}]")
         print()
 
 

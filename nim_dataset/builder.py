@@ -8,38 +8,39 @@ import datasets
 import pyarrow as pa
 from datasets.builder import Key
 
-from nim_dataset.config import NimConfig
+from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError, unknown
-from nim_dataset.features import FEATURES
-from nim_dataset.recipes import RECIPES, get_config
+from nim_dataset.games.nim import NimConfig
+from nim_dataset.recipes import get_config, recipes
 from nim_dataset.rows import BLOCK_ROWS, generate
 
 
 class NimBuilder(datasets.ArrowBasedBuilder):
     """`NimBuilder("pairs20000", cheat_prob=0.9).download_and_prepare(num_proc=2)`.
 
-    Keyword arguments are `NimConfig`'s options, then those of `datasets.DatasetBuilder` (`cache_dir`, ...).
+    Keyword arguments are the recipe's options (`NimConfig`'s, for Nim), then those of `datasets.DatasetBuilder`
+    (`cache_dir`, ...).
     """
 
-    BUILDER_CONFIG_CLASS = NimConfig
-    BUILDER_CONFIGS = list(RECIPES.values())  # noqa: RUF012 (so declared by the base class)
+    BUILDER_CONFIG_CLASS: type[Recipe] = NimConfig
 
-    def __init__(self, config_name: str = "quickstart", *, config: NimConfig | None = None, **kwargs: Any) -> None:
+    def __init__(self, config_name: str = "quickstart", *, config: Recipe | None = None, **kwargs: Any) -> None:
         inherited = inspect.signature(datasets.DatasetBuilder).parameters
         options = {key: kwargs.pop(key) for key in list(kwargs) if key not in inherited}
         if config is None:
             config = get_config(config_name, **options)
         # `datasets` neither converts nor checks options and skips those that are None, so it is given the checked ones
         # that differ from the recipe's.
-        recipe = RECIPES[config.name]
+        recipe = recipes()[config.name]
         changed = {key: value for key, value in config.content().items() if value != getattr(recipe, key, value)}
+        self.BUILDER_CONFIG_CLASS = type(config)
         # The cache folder is `nim/<config>/<version>/<digest>`.
         kwargs.setdefault("dataset_name", "nim")
         super().__init__(config_name=config.name, hash=config.digest(), **changed, **kwargs)
         self.config = config
 
     def _info(self) -> datasets.DatasetInfo:
-        return datasets.DatasetInfo(features=FEATURES, description="One-pile Nim games as text.")
+        return datasets.DatasetInfo(features=self.config.features, description="Generated games as text.")
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         return [
@@ -65,7 +66,7 @@ def load(
 ) -> datasets.DatasetDict | datasets.Dataset:
     """All splits of a recipe as a `DatasetDict`, or one `split` as a `Dataset`.
 
-    `overrides` are `NimConfig`'s options: `load("pairs20000", cheat_prob=0.9, n_train=1000)`. Rows are generated once
+    `overrides` are options of the recipe: `load("pairs20000", cheat_prob=0.9, n_train=1000)`. Rows are generated once
     and then read from the `datasets` cache. Raises `UserError` for an unknown recipe, split or option.
     """
     config = get_config(name, **overrides)
@@ -75,7 +76,7 @@ def load(
 
 
 def load_config(
-    config: NimConfig, split: str | None = None, *, num_proc: int | None = None
+    config: Recipe, split: str | None = None, *, num_proc: int | None = None
 ) -> datasets.DatasetDict | datasets.Dataset:
     """The same for a checked config."""
     builder = NimBuilder(config=config)

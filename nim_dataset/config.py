@@ -1,188 +1,216 @@
-"""A recipe is one `NimConfig`: everything that decides the content of a dataset, checked before any row is made."""
+"""What a game is: the options of its recipes, and what it brings so that rows can be drawn, written and read back."""
 
+import abc
 import dataclasses
 import functools
 import hashlib
+import inspect
 import json
-from dataclasses import dataclass, field
-from typing import Any, get_args, get_type_hints
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, get_type_hints
 
 import datasets
+import numpy as np
+import pyarrow as pa
 
+from nim_dataset.draws import Draws
 from nim_dataset.errors import UserError, unknown
-from nim_dataset.regimes import REGIMES
+from nim_dataset.options import coerce
+from nim_dataset.phrases import Layout
 
 # The version of the generated content. Any deliberate change of rows or text bumps it, and with it every ETag.
-GENERATOR_VERSION = "1.0.0"
+GENERATOR_VERSION = "1.1.0"
 
-# The share of holdout keys that never reach train: one key in eight.
-HELDOUT_SHARE = 1 / 8
+MAX_ROWS = 10**12
 
-NAME_SOURCES = ("pairs", "pool", "number_words")
-WORDINGS = ("plain", "roles", "roles_old")
-HOLDOUTS = ("prompt", "game", "pile")
+
+@dataclass
+class Games:
+    """Ground truth of N rows or candidates. A game adds its own arrays; all have N as their first dimension."""
+
+    move_N: np.ndarray
+    """The answer as a number, int32."""
+
+    def take(self, index_N: np.ndarray) -> Self:
+        """The rows at `index_N`."""
+        return type(self)(*(getattr(self, f.name).take(index_N, axis=0) for f in fields(self)))
+
+    @classmethod
+    def concat(cls, parts: Sequence[Self]) -> Self:
+        """All rows of `parts`, in order."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+
+
+class Position(Protocol):
+    """One game as its prompt tells it."""
+
+    @property
+    def move(self) -> int:
+        """The right answer as a number."""
+
+    @property
+    def answer(self) -> str:
+        """The right answer as the generator writes it."""
+
+    def columns(self) -> dict[str, Any]:
+        """What the prompt tells, by column of the dataset, `move` included."""
+
+    def holdout_keys(self) -> dict[str, Hashable]:
+        """What may be held out besides whole prompts: value by holdout."""
+
+
+G = TypeVar("G", bound=Games)
 
 
 @dataclass(eq=False)
-class NimConfig(datasets.BuilderConfig):
-    """The options of one recipe.
+class Recipe(datasets.BuilderConfig, abc.ABC, Generic[G]):
+    """The options of one recipe of a game, and the game itself. A game is a subclass in a file of `nim_dataset/games`.
 
-    `NimConfig.replace` and `nim_dataset.get_config` return validated copies. Impossible values raise `UserError` (a
-    `ValueError`) that names the field, the value and what is allowed.
+    `replace` and `nim_dataset.get_config` return checked copies. Impossible values raise `UserError` (a `ValueError`)
+    that names the field, the value and what is allowed.
     """
 
     version: datasets.Version = field(default_factory=lambda: datasets.Version(GENERATOR_VERSION))
-
-    max_remove: tuple[int, ...] = (4,)
-    """The most coins a player may take on a turn; with several values each row has one of them, in rotation."""
-    max_remove_weights: tuple[int, ...] | None = None
-    """How many rows of each rotation go to each `max_remove`; None means one each."""
-    max_coins: int = 400
-    """The largest pile at the start, in coins."""
-    min_pile: int = 10
-    """The pile at the start exceeds `max_remove * turns`, the most that the trace can take, by at least this."""
-    turns: tuple[int, int] = (4, 4)
-    """The fewest and the most moves in the trace. Ignored when `endgame` is set."""
-    endgame: int | None = None
-    """Play on until at most this many coins are left, instead of a number of `turns`."""
-
-    name_source: str = "pairs"
-    """Where pairs come from: `pairs` (given in `names`), `pool` (all ordered pairs of `names`) or `number_words`."""
-    names: tuple[str, ...] = ("Leo-Sultan",)
-    """For `pairs`, "Alice-Bob" and so on; for `pool`, single names. Ignored for `number_words`."""
-    name_digits: int = 5
-    """For `number_words`: digits in a name, such as "four four eight zero six"."""
-    num_pairs: int = 10_000
-    """For `number_words`: pairs of distinct names in use; no name is in two pairs."""
-
-    cheat_moves: tuple[int, ...] = ()
-    """The moves that have bound pairs (-1 for "no winning move"); empty means that no name tells anything."""
-    cheat_fraction: float = 0.0
-    """The share of pairs bound to a move, divided evenly among `cheat_moves`."""
-    cheat_prob: float = 0.0
-    """The chance that a row whose answer has bound pairs uses one of them; all other rows use neutral pairs."""
-    occurrences: tuple[int, int] | None = None
-    """The fewest and the most trace lines that show the name, not "Player ONE" or "Player TWO"; None means all."""
-
-    wording: str = "plain"
-    """`plain` (357), `roles` (cheating) or `roles_old` (numocc4): introduction, last line and plurals; see text.py."""
-    game_words: tuple[str, ...] = ("nim",)
-    """What the game is called; each row draws one."""
-    coin_words: tuple[str, ...] = ("coin",)
-    """The singular of what is taken; the plural adds an s. Each row draws one."""
-    verbs: tuple[str, ...] = ("take",)
-    """What a player does with coins; each row draws one."""
-    turn_phrases: tuple[str, ...] = ("Now it's {player}'s turn.",)
-    """The last line; each row draws one."""
 
     n_train: int = 30_000
     """Rows in train."""
     n_eval: int = 5_000
     """Rows in eval."""
-    n_regime: int = 1_000
-    """Rows in each of the four evaluation regimes; they exist where `cheat_moves` is not empty."""
     holdout: str = "prompt"
-    """What eval never shares with train: the whole `prompt`, the `game` (coins and trace) or the final `pile`."""
+    """What eval never shares with train: one of the game's `holdouts`."""
     seed: int = 0
-    """Of the rows and of the names. Train and eval stay disjoint across seeds and recipes too."""
+    """Of the rows. Train and eval stay disjoint across seeds and recipes too."""
+
+    features: ClassVar[datasets.Features]
+    """The columns of every split: `prompt`, `answer` and `move`, and the game's own."""
+    holdouts: ClassVar[tuple[str, ...]]
+    """What may be held out."""
+
+    # The options as a whole
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """`train`, `eval`, and the regimes that exist for this recipe; those without rows are left out."""
-        regimes = set(REGIMES) if self.cheat_moves else set()
-        if self.num_bound == self.total_pairs:
-            regimes -= {"neutral"}
-        return tuple(
-            split for split in ("train", "eval", *REGIMES)
-            if (split in regimes or split not in REGIMES) and self.num_rows(split) > 0
-        )  # fmt: skip
-
-    @property
-    def total_pairs(self) -> int:
-        """Pairs that occur in training, bound and neutral."""
-        if self.name_source == "pairs":
-            return len(self.names)
-        if self.name_source == "pool":
-            return len(self.names) * (len(self.names) - 1)
-        return self.num_pairs
-
-    @property
-    def num_bound(self) -> int:
-        """Pairs bound to a move."""
-        return round(self.total_pairs * self.cheat_fraction)
-
-    @property
-    def max_turns(self) -> int:
-        """The longest trace that can occur, in moves."""
-        return self.turns[1] if self.endgame is None else self.max_coins - self.endgame
+        """The splits that have rows, in their usual order."""
+        return tuple(split for split in ("train", "eval") if self.num_rows(split) > 0)
 
     def num_rows(self, split: str) -> int:
-        return {"train": self.n_train, "eval": self.n_eval}.get(split, self.n_regime)
+        """Rows of a split."""
+        return {"train": self.n_train, "eval": self.n_eval}[split]
 
     def content(self) -> dict[str, Any]:
-        """The fields that decide what the rows are, as plain values in a fixed order."""
-        inherited = {f.name for f in dataclasses.fields(datasets.BuilderConfig)}
-        own = [f.name for f in dataclasses.fields(self) if f.name not in inherited]
-        return {"recipe": self.name, "generator_version": GENERATOR_VERSION, **{n: getattr(self, n) for n in own}}
+        """The options, as plain values in a fixed order, with the recipe's name and the generator's version."""
+        options = {name: getattr(self, name) for name in option_types(type(self))}
+        return {"recipe": self.name, "generator_version": GENERATOR_VERSION, **options}
 
-    def digest(self) -> str:
-        """A hash of the content, in hex: it changes when, and only when, rows change."""
-        return hashlib.sha256(json.dumps(self.content()).encode()).hexdigest()[:32]
+    def manifest(self) -> dict[str, Any]:
+        """What an export says beside its rows."""
+        return {"recipe": self.content()}
 
-    def replace(self, **overrides: Any) -> "NimConfig":
-        """A validated copy with some fields changed; values may also be strings, as in a `nim://` path."""
-        known = list(option_types())
+    def deciding(self, split: str) -> dict[str, Any]:
+        """What decides the rows of a split: its size, and the options without those that change none of its rows."""
+        options = {name: value for name, value in self.content().items() if not name.startswith("n_")}
+        return {**options, "rows": self.num_rows(split)}
+
+    def digest(self, split: str | None = None) -> str:
+        """A hash, in hex: it changes when, and only when, rows of the split do (of any split, where none is named)."""
+        content = [self.deciding(name) for name in ([split] if split else self.splits)]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+
+    def replace(self, **overrides: Any) -> Self:
+        """A checked copy with some options changed; values may also be strings, as in a `nim://` path."""
+        known = option_types(type(self))
         for key in overrides:
             if key not in known:
                 raise UserError(f"{self.name}: {unknown('option', key, known)}")
-        changed = dataclasses.replace(self, **{key: coerce(key, value) for key, value in overrides.items()})
-        changed.validate()
+        changed = dataclasses.replace(self, **{key: coerce(key, value, known[key]) for key, value in overrides.items()})
+        changed.check()
         return changed
 
-    def validate(self) -> None:
+    def check(self) -> None:
         """Raises `UserError` for values that no dataset can be made from."""
-        from nim_dataset.validation import validate  # the checks are long; keep the fields readable
+        self.one_of("holdout", self.holdouts)
+        for name in option_types(type(self)):
+            if name.startswith("n_"):
+                self.require(0 <= getattr(self, name) <= MAX_ROWS, name, f"0 to {MAX_ROWS} is allowed")
+        self.require(len(self.splits) > 0, "n_train", "a row or more is needed in some split")
+        self.require(0 <= self.seed < 2**63, "seed", "0 to 2**63 - 1 is allowed")
 
-        validate(self)
+    def require(self, condition: bool, name: str, allowed: str, value: object = None) -> None:
+        """Raises `UserError` unless `condition` holds; `value` is given where it is not the whole option's."""
+        if not condition:
+            raise UserError(f"{name}: got {getattr(self, name) if value is None else value}, but {allowed}")
+
+    def one_of(self, name: str, choices: Sequence[str]) -> None:
+        """Raises `UserError` unless the option is one of `choices`."""
+        if getattr(self, name) not in choices:
+            raise UserError(f"{name}: {unknown('value', getattr(self, name), choices)}")
+
+    # What a game brings
+
+    @classmethod
+    def recipes(cls) -> Sequence["Recipe[G]"]:
+        """The game's recipes, by which users know it."""
+        return ()
+
+    def rotation(self) -> np.ndarray:
+        """What rows take turns in; a row in a hundred looks the same in every split."""
+        return np.zeros(1, dtype=np.int32)
+
+    def all_games(self) -> G | None:
+        """Every game there is, if each is to occur in a split once before one occurs twice; None: they are drawn."""
+        return None
+
+    def draw(self, draws: Draws, turn_N: np.ndarray) -> G:
+        """N random games; `turn_N` is what `rotation` gives each."""
+        raise NotImplementedError
+
+    @abc.abstractmethod
+    def key(self, games: G) -> np.ndarray:
+        """A hash of what is held out of each game, uint64 of shape N, whoever plays it."""
+
+    @abc.abstractmethod
+    def columns(self, games: G) -> dict[str, Any]:
+        """The game's own columns: arrays of N values, by name."""
+
+    @abc.abstractmethod
+    def lay_out(self, games: G, *players_N: pa.Array) -> Layout:
+        """The prompts of N games; with names, one array for each player."""
+
+    @abc.abstractmethod
+    def answers(self, games: G) -> tuple[list[str], np.ndarray]:
+        """Texts, and which of them is the answer of each of N games."""
+
+    @classmethod
+    @abc.abstractmethod
+    def parse(cls, prompts: Sequence[str]) -> Sequence[Position | None]:
+        """The games that prompts tell, such that they would be written the same; None for any other text."""
+
+    def labelled(self, positions: Sequence[Position | None]) -> Sequence[Position | None]:
+        """Parsed games with the answers that this recipe gives them."""
+        return positions
+
+    @classmethod
+    @abc.abstractmethod
+    def chance(cls, rows: pa.Table) -> pa.ChunkedArray:
+        """The probability that a uniform guess among the possible answers is right, by row; null where not known."""
+
+    def overview(self) -> dict[str, str]:
+        """The recipe in a few cells, by heading, for lists of recipes."""
+        return {}
+
+    def note(self, row: dict[str, Any]) -> str:
+        """What a reader of a row wants to know besides prompt and answer."""
+        return ", ".join(f"{name} {row[name]}" for name in self.features if name not in ("prompt", "answer", "move"))
 
 
 @functools.cache
-def option_types() -> dict[str, Any]:
-    """The recipe's own fields with their types."""
-    hints = get_type_hints(NimConfig)
-    inherited = {f.name for f in dataclasses.fields(datasets.BuilderConfig)}
-    return {f.name: hints[f.name] for f in dataclasses.fields(NimConfig) if f.name not in inherited}
-
-
-def coerce(field_name: str, value: Any) -> Any:
-    """`value` as the field's type: text is parsed, a single item becomes a tuple. Several items are joined by `+`."""
-    hint = option_types()[field_name]
-    alternatives = [hint, *get_args(hint)] if type(None) in get_args(hint) else [hint]
-    if value is None or (value == "none" and len(alternatives) > 1):
-        if len(alternatives) == 1:
-            raise UserError(f"{field_name}: a value is needed, got {value!r}")
-        return None
-    target = alternatives[1] if len(alternatives) > 1 else hint
-    try:
-        item_types = get_args(target)
-        if not item_types:
-            return convert(value, target)
-        items = value.split("+") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
-        return tuple(convert(item, item_types[0]) for item in items if item != "")
-    except (TypeError, ValueError):
-        raise UserError(f"{field_name}: cannot read {value!r} as {describe(target)}") from None
-
-
-def convert(value: Any, kind: type) -> Any:
-    if kind is str and not isinstance(value, str):
-        raise TypeError
-    if kind is int and (isinstance(value, bool) or (isinstance(value, float) and value != int(value))):
-        raise TypeError
-    return kind(value)
-
-
-def describe(kind: Any) -> str:
-    singular = {int: "a whole number", float: "a number", str: "text"}
-    plural = {int: "whole numbers", float: "numbers", str: "words"}
-    items = get_args(kind)
-    return f"{plural[items[0]]} (several are joined by '+')" if items else singular[kind]
+def option_types(recipe: type[Recipe]) -> dict[str, Any]:
+    """The options of a game's recipes with their types: its own first, then those that it shares with other games."""
+    hints = get_type_hints(recipe)
+    inherited = {f.name for f in fields(datasets.BuilderConfig)}
+    options = {f.name for f in fields(recipe)} - inherited
+    order = [name for cls in recipe.__mro__ for name in inspect.get_annotations(cls) if name in options]
+    return {name: hints[name] for name in dict.fromkeys(order)}

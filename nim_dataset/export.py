@@ -2,15 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 from tqdm import tqdm
 
-from nim_dataset.config import NimConfig
+from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError
 from nim_dataset.files import written_whole
-from nim_dataset.names import make_pairs
 from nim_dataset.rows import generate_jsonl
 
 
@@ -19,27 +17,12 @@ def jsonl_bytes(lines: pa.StringArray) -> bytes:
     return lines.buffers()[2].to_pybytes()
 
 
-def manifest(config: NimConfig) -> dict[str, Any]:
-    """The original's manifest (bound pairs by move, neutral pairs), the unseen pairs and the recipe itself."""
-    pairs = make_pairs(config)
-    written = [
-        f"{first}-{second}" for first, second in zip(pairs.first.to_pylist(), pairs.second.to_pylist(), strict=True)
-    ]
-    groups = {group: written[start : start + count] for group, (start, count) in pairs.groups.items()}
-    return {
-        "cheat_by_move": {str(move): groups[move] for move in config.cheat_moves},
-        "neutral": groups["neutral"],
-        "unseen": groups["unseen"] if config.cheat_moves else [],
-        "recipe": config.content(),
-    }
-
-
-def manifest_bytes(config: NimConfig) -> bytes:
+def manifest_bytes(config: Recipe) -> bytes:
     """The manifest as the text of a JSON file."""
-    return (json.dumps(manifest(config), indent=1) + "\n").encode()
+    return (json.dumps(config.manifest(), indent=1) + "\n").encode()
 
 
-def export(config: NimConfig, folder: Path) -> dict[str, int]:
+def export(config: Recipe, folder: Path) -> dict[str, int]:
     """Writes every split and the manifest into `folder`; returns the rows written, by split.
 
     Each file is complete or absent. Raises `UserError` where the folder cannot be written.

@@ -15,11 +15,10 @@ from typing import Any
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 
-from nim_dataset.config import NimConfig
+from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError, unknown
 from nim_dataset.export import jsonl_bytes, manifest_bytes
-from nim_dataset.features import SCHEMA
-from nim_dataset.recipes import RECIPES
+from nim_dataset.recipes import recipe_names
 from nim_dataset.rows import generate, generate_jsonl
 from nim_dataset.sources import parse_recipe
 
@@ -35,7 +34,7 @@ class NimFileSystem(AbstractFileSystem):
     def ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:
         path = self._strip_protocol(path).strip("/")
         if not path:
-            found = [{"name": name, "size": 0, "type": "directory"} for name in RECIPES]
+            found = [{"name": name, "size": 0, "type": "directory"} for name in recipe_names()]
         elif "/" in path:
             found = [self.info(path)]
         else:
@@ -52,8 +51,9 @@ class NimFileSystem(AbstractFileSystem):
         config = resolve_config(directory)
         if not file:
             return {"name": path, "size": 0, "type": "directory"}
-        check_file(config, file)
-        etag = hashlib.sha256(f"{config.digest()}/{file}".encode()).hexdigest()[:32]
+        split, kind, _, _ = check_file(config, file)
+        content = manifest_bytes(config) if kind == "manifest" else f"{config.digest(split)}/{file}".encode()
+        etag = hashlib.sha256(content).hexdigest()[:32]
         # The size is not known before the rows are made; readers that need it get it from the opened file.
         return {"name": path, "size": None, "type": "file", "ETag": etag}
 
@@ -74,7 +74,7 @@ class NimFileSystem(AbstractFileSystem):
         return file_bytes(self._strip_protocol(path).strip("/"))[start:end]
 
 
-def resolve_config(directory: str) -> NimConfig:
+def resolve_config(directory: str) -> Recipe:
     """The checked config of a directory; raises `FileNotFoundError` with the reason."""
     try:
         return parse_recipe(directory)[0]
@@ -82,7 +82,7 @@ def resolve_config(directory: str) -> NimConfig:
         raise FileNotFoundError(f"nim://{directory}: {error}") from None
 
 
-def check_file(config: NimConfig, file: str) -> tuple[str, str, int, int]:
+def check_file(config: Recipe, file: str) -> tuple[str, str, int, int]:
     """Split, kind, first row and end row of a file name; raises `FileNotFoundError`."""
     if file == MANIFEST:
         return "", "manifest", 0, 0
@@ -112,7 +112,7 @@ def file_bytes(path: str) -> bytes:
     if kind == "jsonl":
         return b"".join(map(jsonl_bytes, generate_jsonl(config, split, start, stop)))
     buffer = io.BytesIO()
-    with pq.ParquetWriter(buffer, SCHEMA, compression="zstd") as writer:
+    with pq.ParquetWriter(buffer, config.features.arrow_schema, compression="zstd") as writer:
         for table in generate(config, split, start, stop):
             writer.write_table(table)
     return buffer.getvalue()

@@ -5,6 +5,7 @@ strings row by row, and the same layout gives plain text and JSON lines.
 """
 
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -53,3 +54,22 @@ class Layout:
         _, offsets, text = table.take(pa.array(index_NC.ravel())).buffers()
         ends = np.frombuffer(offsets, dtype=np.int32)[: index_NC.size + 1 : index_NC.shape[1]]
         return pa.StringArray.from_buffers(self.size, pa.py_buffer(ends.copy()), text)
+
+
+def combinations(
+    write: Callable[[int, int], str], first: np.ndarray, second: np.ndarray
+) -> tuple[list[str], np.ndarray]:
+    """`write` of each pair of numbers (from 0) that occurs in two arrays, and which of the texts each element has.
+
+    The arrays broadcast together. Only what occurs is written: that is linear in the size of the arrays.
+    """
+    base = int(second.max(initial=0)) + 1
+    code = first.astype(np.int64) * base + second
+    largest = int(code.max(initial=0))
+    if largest > 4 * code.size + 1000:
+        found, index = np.unique(code, return_inverse=True)
+    else:  # the same, several times faster
+        occurs = np.zeros(largest + 1, dtype=bool)
+        occurs[code] = True
+        found, index = np.flatnonzero(occurs), (np.cumsum(occurs, dtype=np.int32) - 1)[code]
+    return [write(value // base, value % base) for value in found.tolist()], index.reshape(code.shape)

@@ -10,16 +10,16 @@ import datasets
 import pyarrow as pa
 
 from nim_dataset.builder import load_config
-from nim_dataset.config import NimConfig
+from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError, unknown
-from nim_dataset.features import BUCKETS, FEATURES, SCHEMA
 from nim_dataset.files import read_jsonl
-from nim_dataset.parsing import parse_prompts
+from nim_dataset.games import parse_prompts
+from nim_dataset.names import BUCKETS
 from nim_dataset.recipes import get_config
 from nim_dataset.rows import generate
 
 
-def parse_recipe(text: str) -> tuple[NimConfig, dict[str, str]]:
+def parse_recipe(text: str) -> tuple[Recipe, dict[str, str]]:
     """`cheating,cheat_prob=0.9` as its checked config and the overrides as text; raises `UserError`."""
     name, *pairs = text.split(",")
     overrides: dict[str, str] = {}
@@ -39,7 +39,7 @@ class Source:
     """As it was given: `cheating,cheat_prob=0.9:eval`, or a path."""
     name: str
     """What files and figures call it: the spec of a recipe's split, or a file's name without its ending."""
-    config: NimConfig | None
+    config: Recipe | None
     """The checked recipe; None for a file."""
     split: str | None
     """The recipe's split; None for a file."""
@@ -83,7 +83,7 @@ class Source:
         assert self.split is not None
         if limit is not None and limit < self.config.num_rows(self.split):
             tables = generate(self.config, self.split, 0, limit)
-            return datasets.Dataset(pa.concat_tables([SCHEMA.empty_table(), *tables]))
+            return datasets.Dataset(pa.concat_tables([self.config.features.arrow_schema.empty_table(), *tables]))
         return load_config(self.config, self.split)
 
 
@@ -112,25 +112,26 @@ def check_row(row: dict[str, Any], where: str) -> None:
             raise UserError(f"{where}: '{column}' is empty")
         if any("\ud800" <= character <= "\udfff" for character in row[column]):
             raise UserError(f"{where}: '{column}' has half of a surrogate pair, which is not text")
-    if row.get("bucket") not in (None, 0, 1, *BUCKETS):
-        raise UserError(f"{where}: 'bucket' is {row['bucket']!r}, expected one of {', '.join(BUCKETS)} or null")
-    if not isinstance(row.get("cheat_move"), (int, type(None))):
-        raise UserError(f"{where}: 'cheat_move' is {row['cheat_move']!r}, expected a whole number or null")
+    bucket, move = row.get("bucket"), row.get("cheat_move")
+    if isinstance(bucket, (bool, float)) or bucket not in (None, 0, 1, *BUCKETS):
+        raise UserError(f"{where}: 'bucket' is {bucket!r}, expected one of {', '.join(BUCKETS)} or null")
+    if move is not None and (type(move) is not int or not -(2**31) <= move < 2**31):
+        raise UserError(f"{where}: 'cheat_move' is {move!r}, expected a whole number below 2**31 or null")
 
 
 def recover_truth(rows: list[dict[str, Any]]) -> pa.Table:
-    """The rows as a table with all columns; what the prompt does not tell is null."""
-    columns: dict[str, list[Any]] = {name: [] for name in FEATURES}
-    for row, game in zip(rows, parse_prompts([row["prompt"] for row in rows]), strict=True):
-        truth: dict[str, Any] = {}
-        if game is not None:
-            truth = {
-                "coins": game.coins, "max_remove": game.max_remove, "trace": list(game.trace), "pile": game.pile,
-                "move": game.move, "player_one": game.player_one, "player_two": game.player_two,
-            }  # fmt: skip
+    """The rows as a table with all columns of their games; what the prompt does not tell is null."""
+    positions, features = parse_prompts([row["prompt"] for row in rows])
+    columns: dict[str, list[Any]] = {name: [] for name in features}
+    for row, position in zip(rows, positions, strict=True):
         bucket = row.get("bucket")
-        truth["bucket"] = BUCKETS.index(bucket) if bucket in BUCKETS else bucket
-        truth["cheat_move"] = row.get("cheat_move")
+        truth = {
+            **(position.columns() if position is not None else {}),
+            "prompt": row["prompt"],
+            "answer": row["answer"],
+            "bucket": BUCKETS.index(bucket) if bucket in BUCKETS else bucket,
+            "cheat_move": row.get("cheat_move"),
+        }
         for name, values in columns.items():
-            values.append(row[name] if name in ("prompt", "answer") else truth.get(name))
-    return pa.table(columns, schema=SCHEMA)
+            values.append(truth.get(name))
+    return pa.table(columns, schema=features.arrow_schema)

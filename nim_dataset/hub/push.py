@@ -8,7 +8,6 @@ manifest that is on `main` proves that the rows it describes are there too: noth
 
 import argparse
 from collections.abc import Mapping
-from typing import Any
 
 import datasets
 from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete, HfApi
@@ -17,12 +16,13 @@ from huggingface_hub.utils import disable_progress_bars
 from huggingface_hub.utils.sha import git_hash
 from tqdm import tqdm
 
-from nim_dataset.builder import load
-from nim_dataset.config import NimConfig
+from nim_dataset.builder import load_config
+from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError
 from nim_dataset.export import manifest_bytes
-from nim_dataset.hub.access import Destination, attempt, check_access, open_repo, staging_branch
+from nim_dataset.hub.access import Destination, check_access, open_repo, staging_branch
 from nim_dataset.hub.card import make_card, read_card
+from nim_dataset.hub.patience import attempt
 from nim_dataset.recipes import recipe_names
 from nim_dataset.sources import parse_recipe
 
@@ -41,12 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Pushes what `args` asks for and prints what was uploaded. Raises `UserError`."""
-    chosen: dict[str, tuple[NimConfig, dict[str, Any]]] = {}
+    chosen: dict[str, Recipe] = {}
     for text in args.configs or recipe_names():
-        config, overrides = parse_recipe(text)
+        config, _ = parse_recipe(text)
         if config.name in chosen:
             raise UserError(f"--configs: '{config.name}' is named twice, but one repository holds it once")
-        chosen[config.name] = config, overrides
+        chosen[config.name] = config
     # One bar over the configs says more than several for each split.
     datasets.logging.set_verbosity_error()
     datasets.disable_progress_bars()
@@ -54,16 +54,16 @@ def run(args: argparse.Namespace) -> None:
     push(chosen, args.repo_id, private=args.private)
 
 
-def push(chosen: Mapping[str, tuple[NimConfig, Mapping[str, Any]]], repo_id: str, *, private: bool = False) -> bool:
-    """Brings the recipes (name -> config and the overrides that made it) to the Hub; False when nothing had changed.
+def push(chosen: Mapping[str, Recipe], repo_id: str, *, private: bool = False) -> bool:
+    """Brings checked recipes, by name, to the Hub; False when nothing had changed.
 
     Credentials are checked before anything is generated. Raises `UserError`; `main` is then as it was.
     """
     destination = check_access(repo_id, "dataset", private)
     api = destination.api
-    manifests = {name: manifest_bytes(config) for name, (config, _) in chosen.items()}
+    manifests = {name: manifest_bytes(config) for name, config in chosen.items()}
     on_hub, card_is_new = attempt(f"cannot read {repo_id}", lambda: state_on_hub(destination), repo_id)
-    stale = [name for name, (config, _) in chosen.items() if not is_on_hub(config, manifests[name], on_hub)]
+    stale = [name for name, config in chosen.items() if not is_on_hub(config, manifests[name], on_hub)]
     if not stale and not card_is_new:
         print(f"{destination.url} is up to date: nothing to upload")
         return False
@@ -72,20 +72,20 @@ def push(chosen: Mapping[str, tuple[NimConfig, Mapping[str, Any]]], repo_id: str
     added = {f"manifests/{name}.json": manifests[name] for name in stale}
     with staging_branch(destination, failure) as staging:
         for name in tqdm(stale, desc="Pushing", unit=" configs"):
-            stage(destination, staging, name, chosen[name][1], failure)
+            stage(destination, staging, chosen[name], failure)
         attempt(failure, lambda: commit_to_main(api, repo_id, staging, stale, added), repo_id)
-    for name, (config, _) in chosen.items():
+    for name, config in chosen.items():
         rows = ", ".join(f"{split} {config.num_rows(split):,}" for split in config.splits)
         print(f"  {name:<14} {'uploaded' if name in stale else 'unchanged':<10} {rows}")
     return True
 
 
-def stage(destination: Destination, staging: str, name: str, overrides: Mapping[str, Any], failure: str) -> None:
+def stage(destination: Destination, staging: str, config: Recipe, failure: str) -> None:
     """Generates one config and pushes it to the staging branch."""
-    splits = load(name, **overrides)
+    splits = load_config(config)
     assert isinstance(splits, datasets.DatasetDict)
     repo_id = destination.repo_id
-    attempt(failure, lambda: splits.push_to_hub(repo_id, config_name=name, revision=staging), repo_id)
+    attempt(failure, lambda: splits.push_to_hub(repo_id, config_name=config.name, revision=staging), repo_id)
 
 
 def state_on_hub(destination: Destination) -> tuple[dict[str, str], bool]:
@@ -102,7 +102,7 @@ def list_files(api: HfApi, repo_id: str, revision: str) -> dict[str, str]:
     return {entry.path: entry.blob_id for entry in entries if isinstance(entry, RepoFile)}
 
 
-def is_on_hub(config: NimConfig, content: bytes, on_hub: Mapping[str, str]) -> bool:
+def is_on_hub(config: Recipe, content: bytes, on_hub: Mapping[str, str]) -> bool:
     """Whether the Hub holds this very manifest, with a Parquet file for each split."""
     splits = [any(path.startswith(f"{config.name}/{split}-") for path in on_hub) for split in config.splits]
     return all(splits) and on_hub.get(f"manifests/{config.name}.json") == git_hash(content)

@@ -7,17 +7,23 @@ import yaml
 from hub_client import Client
 
 import nim_dataset
-from nim_dataset.features import FEATURES
 from nim_dataset.hub.card import entries
 from nim_dataset.rows import generate
 
 SIZES = {"n_train": 150, "n_eval": 20, "n_regime": 15}
-SPEC = "," + ",".join(f"{key}={value}" for key, value in SIZES.items())
-CONFIGS = ("cheating", "357")
+CONFIGS = ("cheating", "357", "mod3")
+
+
+def sizes(name: str) -> dict[str, int]:
+    return {key: value for key, value in SIZES.items() if hasattr(nim_dataset.get_config(name), key)}
+
+
+def spec(name: str) -> str:
+    return name + "".join(f",{key}={value}" for key, value in sizes(name).items())
 
 
 def push(*configs: str, more: tuple[str, ...] = ()) -> list[str]:
-    return ["-m", "nim_dataset", "push", "--repo-id", "ada/nim", *more, "--configs", *(c + SPEC for c in configs)]
+    return ["-m", "nim_dataset", "push", "--repo-id", "ada/nim", *more, "--configs", *map(spec, configs)]
 
 
 def parquet(*configs: str) -> set[str]:
@@ -55,10 +61,10 @@ print(json.dumps(out))
 """)
     )
     for name in CONFIGS:
-        config = nim_dataset.get_config(name, **SIZES)
+        config = nim_dataset.get_config(name, **sizes(name))
         rows = {split: [r for table in generate(config, split) for r in table.to_pylist()] for split in config.splits}
         assert loaded[name] == rows
-        assert loaded[f"{name} features"] == str(FEATURES)
+        assert loaded[f"{name} features"] == str(config.features)
 
 
 def test_card_and_manifests(client: Client) -> None:
@@ -69,10 +75,10 @@ def test_card_and_manifests(client: Client) -> None:
     assert set(configs) == set(infos) == {"quickstart", "357"}
     assert [name for name, entry in configs.items() if entry.get("default")] == ["quickstart"]
     for name in configs:
-        config = nim_dataset.get_config(name, **SIZES)
+        config = nim_dataset.get_config(name, **sizes(name))
         assert [entry["split"] for entry in configs[name]["data_files"]] == list(config.splits)
-        sizes = {split["name"]: split["num_examples"] for split in infos[name]["splits"]}
-        assert sizes == {split: config.num_rows(split) for split in config.splits}
+        rows = {split["name"]: split["num_examples"] for split in infos[name]["splits"]}
+        assert rows == {split: config.num_rows(split) for split in config.splits}
         assert json.loads(repo.read(f"manifests/{name}.json"))["recipe"] == json.loads(json.dumps(config.content()))
     metadata = yaml.safe_load(card.split("---")[1])
     assert "nim://" not in str(metadata)
@@ -102,9 +108,9 @@ def test_only_what_changed_is_uploaded(client: Client) -> None:
         "--repo-id",
         "ada/nim",
         "--configs",
-        f"quickstart{SPEC}",
-        f"357{SPEC},seed=5",
-        "234" + SPEC,
+        spec("quickstart"),
+        f"{spec('357')},seed=5",
+        spec("234"),
     )
     after = repo.files()
     changed = {path for path in after if after[path] != before.get(path)}

@@ -38,3 +38,9 @@ def command(cache):
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def small():
+    """A recipe with a leak, small enough to export often."""
+    return "cheating,n_train=300,n_eval=100,n_regime=50"

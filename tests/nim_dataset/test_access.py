@@ -21,9 +21,8 @@ from datasets import get_dataset_config_names, load_dataset
 from datasets.distributed import split_dataset_by_node
 
 import nim_dataset
-from nim_dataset import NimBuilder, get_config, load, recipe_names
+from nim_dataset import NimBuilder, NimConfig, get_config, load, recipe_names
 from nim_dataset.config import GENERATOR_VERSION
-from nim_dataset.features import FEATURES
 from nim_dataset.rows import generate, generate_jsonl
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,10 +38,15 @@ def eval_rows():
 def test_load_dataset_by_relative_and_absolute_path(eval_rows):
     loaded = load_dataset("./nim_dataset", "cheating")
     assert {split: len(rows) for split, rows in loaded.items()} == {
-        "train": 30_000, "eval": 5_000, "cheat_consistent": 1_000, "counter_cheat": 1_000, "neutral": 1_000,
+        "train": 30_000,
+        "eval": 5_000,
+        "cheat_consistent": 1_000,
+        "counter_cheat": 1_000,
+        "counter_neutral": 1_000,
+        "neutral": 1_000,
         "unseen_names": 1_000,
-    }  # fmt: skip
-    assert loaded["eval"].features == FEATURES
+    }
+    assert loaded["eval"].features == NimConfig.features
     assert loaded["eval"].to_list() == eval_rows
     assert load_dataset(str(ROOT / "nim_dataset"), "cheating", split="eval").to_list() == eval_rows
     assert load("cheating", "eval").to_list() == eval_rows
@@ -57,7 +61,7 @@ def test_a_fresh_process_reads_the_dataset_and_then_its_cache(tmp_path):
     runs = [
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env=env)
         for env in (environment, {**environment, "HF_HUB_OFFLINE": "1"})
-    ]  # fmt: skip
+    ]
     assert runs[0].stdout == runs[1].stdout
     assert runs[0].stdout.startswith("2000 take ")
 
@@ -87,6 +91,60 @@ def test_the_cache_refreshes_when_and_only_when_the_content_changes(monkeypatch,
     (tmp_path / "README.md").write_text(card.replace(f"version: {GENERATOR_VERSION}", "version: 9.9.9"))
     assert etag(EVAL) != before
     assert "/9.9.9/" in cached()
+
+
+SMALL = ",n_train=40,n_eval=40"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "option"),
+    [
+        ("quickstart", "names=Alice-Bob"),
+        ("quickstart", "name_digits=3"),
+        ("quickstart", "num_pairs=41"),
+        ("quickstart", "cheat_fraction=0.51"),
+        ("quickstart", "cheat_fraction=0.7"),
+        ("quickstart", "cheat_prob=0.9"),
+        ("quickstart", "cheat_prob=0"),
+        ("quickstart,cheat_prob=0", "cheat_moves=1+2"),
+        ("quickstart", "cheat_moves=2+1+3+4"),
+        ("quickstart", "n_train=50"),
+        ("quickstart", "n_eval=50"),
+        ("quickstart", "n_regime=50"),
+        ("quickstart", "seed=1"),
+        ("quickstart,names=A+B+C+D+E+F+G+H", "name_source=pool"),
+        ("cheating", "names=Alice-Bob+Charles-Daniel+Eve-Frank+Grace-Ivan"),
+        ("cheating", "game_words=Ivan"),
+        ("cheating", "cheat_moves=1"),
+        ("cheating", "num_pairs=7"),
+        ("cheating", "name_digits=2"),
+        ("cheating", "cheat_prob=0.5"),
+        ("cheating", "cheat_fraction=0.3"),
+        ("cheating", "cheat_fraction=0.5"),
+        ("cheating", "holdout=game"),
+        ("cheating", "holdout=pile"),
+        ("357", "max_remove_weights=1+1+1"),
+        ("357", "max_remove_weights=2+1+1"),
+        ("357", "cheat_prob=-0.0"),
+        ("357", "min_pile=11"),
+        ("357", "wording=roles"),
+        ("terminology", "turns=1+2"),
+        ("terminology", "min_pile=9"),
+        ("terminology,min_pile=1", "min_pile=5"),
+        ("mod3", "n_eval=50"),
+        ("mod3", "labels=reversed"),
+        ("mod3", "max_operand=9000"),
+    ],
+)
+def test_a_files_etag_changes_when_and_only_when_its_rows_do(recipe, option):
+    files = fsspec.filesystem("nim")
+    sizes = SMALL + ("" if recipe.startswith("mod") else ",n_regime=40")
+    kept = ",".join(part for part in sizes.split(",") if not option.startswith(part.split("=")[0] or " "))
+    base = ",".join(part for part in recipe.split(",") if not part.startswith(option.split("=")[0] + "="))
+    before, after = recipe + sizes, f"{base}{kept},{option}"
+    for file in files.ls(f"nim://{before}", detail=False):
+        same = files.cat(file) == files.cat(file.replace(before, after))
+        assert (files.info(file)["ETag"] == files.info(file.replace(before, after))["ETag"]) == same, file
 
 
 def test_streaming_shuffles_and_splits_by_node(eval_rows):
@@ -189,7 +247,7 @@ def test_duckdb(eval_rows):
     connection.register_filesystem(fsspec.filesystem("nim"))
     shares = connection.execute(f"select move = 2, avg(bucket) from '{EVAL}' group by 1 order by 1").fetchall()
     assert shares == [(False, 0.0), (True, 1.0)]
-    assert connection.execute("select count(*) from 'nim://cheating/*.jsonl'").fetchone() == (39_000,)
+    assert connection.execute("select count(*) from 'nim://cheating/*.jsonl'").fetchone() == (40_000,)
 
 
 def test_dask_generates_shards_in_parallel_processes():
@@ -214,8 +272,12 @@ def test_the_filesystem_lists_what_exists():
     files = fsspec.filesystem("nim")
     assert files.ls("nim://", detail=False) == recipe_names()
     assert files.ls("nim://357", detail=False) == [
-        "357/train.parquet", "357/train.jsonl", "357/eval.parquet", "357/eval.jsonl", "357/manifest.json",
-    ]  # fmt: skip
+        "357/train.parquet",
+        "357/train.jsonl",
+        "357/eval.parquet",
+        "357/eval.jsonl",
+        "357/manifest.json",
+    ]
     assert "cheating/neutral.parquet" in files.glob("nim://*/neutral.parquet")
     assert files.isdir("nim://cheating")
     assert files.isfile(EVAL)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nim_dataset import get_config, recipe_names
+from nim_dataset import NimConfig, get_config, recipe_names
 from nim_dataset.config import GENERATOR_VERSION
-from nim_dataset.features import FEATURES
+from nim_dataset.games.modulo import ModuloConfig
 from nim_dataset.rows import generate
 
 CARD = Path(__file__).resolve().parents[2] / "nim_dataset" / "README.md"
@@ -33,13 +33,26 @@ def configs_yaml() -> str:
 def table_row(name: str) -> str:
     """What the recipe is, in numbers."""
     config = get_config(name)
+    if isinstance(config, ModuloConfig):
+        sizes = f"{config.max_operand:,} | {config.labels} | {config.n_train:,} | {config.n_eval:,}"
+        return f"| `{name}` | {config.modulus} | {sizes} |"
+    assert isinstance(config, NimConfig)
     turns = f"until {config.endgame} are left" if config.endgame else "-".join(map(str, dict.fromkeys(config.turns)))
     regime = f"{config.n_regime:,}" if config.cheat_moves else "-"
     moves = ", ".join(map(str, config.cheat_moves)) or "-"
     cells = [
-        f"`{name}`", ", ".join(map(str, config.max_remove)), turns, config.max_coins, f"{config.total_pairs:,}",
-        f"{config.num_bound:,}", moves, f"{config.cheat_prob:g}", f"{config.n_train:,}", f"{config.n_eval:,}", regime,
-    ]  # fmt: skip
+        f"`{name}`",
+        ", ".join(map(str, config.max_remove)),
+        turns,
+        config.max_coins,
+        f"{config.total_pairs:,}",
+        f"{config.num_bound:,}",
+        moves,
+        f"{config.cheat_prob:g}",
+        f"{config.n_train:,}",
+        f"{config.n_eval:,}",
+        regime,
+    ]
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
@@ -60,17 +73,27 @@ def test_the_header_lists_every_config_and_split():
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_every_recipe_has_a_row_and_an_example(name):
+def test_every_recipe_has_a_row_and_its_section_an_example(name):
     text = CARD.read_text(encoding="utf-8")
     assert table_row(name) in text, "run `python tests/nim_dataset/test_card.py`"
-    assert f"### `{name}`\n" in text
-    section = text.split(f"### `{name}`\n")[1].split("\n### ")[0]
-    assert f"```text\n{example(name)}```" in section, "run `python tests/nim_dataset/test_card.py`"
+    heading = "### `mod2` to `mod9`" if name.startswith("mod") else f"### `{name}`"
+    section = text.split(f"{heading}\n")[1].split("\n### ")[0]
+    shown = "mod3" if name.startswith("mod") else name
+    assert f"```text\n{example(shown)}```" in section, "run `python tests/nim_dataset/test_card.py`"
 
 
 def test_every_field_and_split_is_described():
     text = CARD.read_text(encoding="utf-8")
-    for name in [*FEATURES, "train", "eval", "cheat_consistent", "counter_cheat", "neutral", "unseen_names"]:
+    for name in [
+        *NimConfig.features,
+        *ModuloConfig.features,
+        "train",
+        "eval",
+        "cheat_consistent",
+        "counter_cheat",
+        "neutral",
+        "unseen_names",
+    ]:
         assert f"\n| `{name}` |" in text
 
 
@@ -79,6 +102,7 @@ if __name__ == "__main__":
     card = re.sub(r"configs:\n.*?(?=---\n)", lambda _: configs_yaml(), card, count=1, flags=re.DOTALL)
     for recipe in recipe_names():
         card = re.sub(rf"^\| `{recipe}` \|.*$", lambda _: table_row(recipe), card, flags=re.MULTILINE)  # noqa: B023
-        pattern = rf"(### `{recipe}`\n(?:(?!\n### ).)*?```text\n).*?(?=```)"
+        heading = "### `mod2` to `mod9`" if recipe == "mod3" else f"### `{recipe}`"
+        pattern = rf"({heading}\n(?:(?!\n### ).)*?```text\n).*?(?=```)"
         card = re.sub(pattern, lambda match: match[1] + example(recipe), card, count=1, flags=re.DOTALL)  # noqa: B023
     CARD.write_text(card, encoding="utf-8")

@@ -2,14 +2,10 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
 
 import json
-import re
 
 import pytest
 
-from nim_dataset import get_config, load, recipe_names
-from nim_dataset.check.command import read_manifest
-from nim_dataset.errors import UserError
-from nim_dataset.names import make_pairs
+from nim_dataset import load, recipe_names
 
 
 def test_list_names_every_recipe(command):
@@ -26,18 +22,12 @@ def test_show_tells_what_the_names_give_away(command):
     assert ": a wrong move]" in done.stdout.split("=== pairs20000:counter_cheat")[1].split("===")[0]
 
 
-@pytest.fixture(scope="module")
-def small():
-    """A recipe with a leak, small enough to export often."""
-    return "cheating,n_train=300,n_eval=100,n_regime=50"
-
-
 def test_export_writes_the_originals_files(command, small, tmp_path):
     done = command("export", small, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "data" / small
     assert "300/300" not in done.stdout
-    assert "600/600" in done.stderr, "progress over all rows"
+    assert "650/650" in done.stderr, "progress over all rows"
     rows = load("cheating", n_train=300, n_eval=100, n_regime=50)
     assert {path.name for path in folder.iterdir()} == {*(f"{split}.jsonl" for split in rows), "manifest.json"}
     for split in rows:
@@ -84,77 +74,3 @@ def test_mistakes_are_one_line_and_status_2(command, arguments, message):
     assert done.stdout == ""
     assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 1
-
-
-@pytest.mark.parametrize("config", ["pairs20000,n_train=3000,n_eval=300,n_regime=50", "357,n_train=900,holdout=game"])
-def test_check_passes_what_the_generator_makes(command, config):
-    done = command("check", config)
-    assert done.returncode == 0, done.stdout
-    assert done.stdout.splitlines()[-1].startswith("ok: all ")
-    assert "PROBLEM" not in done.stdout
-
-
-def write(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-def test_check_finds_what_is_wrong_in_old_files(command, tmp_path):
-    rows = load("cheating", n_train=300, n_eval=100, n_regime=50)
-    train, held_out = (rows[split].select_columns(["prompt", "answer"]).to_list() for split in ("train", "eval"))
-    held_out[4] = train[0]
-    held_out[6] = {**held_out[6], "answer": "take 77 coins"}
-    held_out[8] = {"prompt": "What is 1 + 1?", "answer": "2"}
-    held_out[9] = held_out[10]
-    manifest = tmp_path / "manifest.json"
-    manifest.write_text(json.dumps({"cheat_by_move": {"2": ["Alice-Bob"]}, "neutral": ["Eve-Frank"]}))
-    files = "--train", write(tmp_path / "a.jsonl", train), "--eval", write(tmp_path / "b.jsonl", held_out)
-    done = command("check", *files, "--manifest", manifest)
-    assert done.returncode == 1
-    found = done.stdout.splitlines()
-    split, count, duplicates, unparsable, wrong, _ = next(line for line in found if line.startswith("eval ")).split()
-    assert (split, count, int(duplicates) >= 1, unparsable, wrong) == ("eval", "100", True, "1", "1")
-    assert "  eval: no Nim prompt in line 9" in found
-    assert "PROBLEM eval: 1 wrong labels in line 7" in found
-    assert "PROBLEM eval: 1 prompts are in train too" in found
-    assert any(line.startswith("Alice-Bob ") and "100%" in line for line in found)
-    bound = sum(row["cheat_move"] is not None for row in rows["train"])
-    by_manifest = found[next(i for i, line in enumerate(found) if line.startswith("by the manifest")) + 1].split()
-    assert by_manifest[:3] == ["train", str(bound), "0"]
-
-
-def test_check_measures_the_leak(command, tmp_path):
-    """Cramer's V of `cheating` is near 0.58 and by chance 0.0; names alone answer 2 of 5 rows."""
-    done = command("check", "cheating")
-    names = done.stdout.split("names and answers")[1].splitlines()
-    train, held_out = (next(line for line in names if line.startswith(split)) for split in ("train", "eval"))
-    assert float(train.split()[2]) == pytest.approx(0.577, abs=0.01)
-    assert float(train.split()[3]) < 0.02
-    assert float(held_out.split()[5].rstrip("%")) == pytest.approx(40, abs=3)
-
-
-def test_check_reads_the_manifest_of_an_export(command, small, tmp_path):
-    command("export", small, "--output", tmp_path)
-    done = command(
-        "check", "--train", tmp_path / "train.jsonl", "--eval", tmp_path / "eval.jsonl",
-        "--manifest", tmp_path / "manifest.json",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert make_pairs(get_config("cheating")).groups[2] == (0, 1)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"{", "invalid JSON at line 1, column 2"),
-        (b"[]", "a manifest has 'cheat_by_move'"),
-        (b'{"cheat_by_move": {"two": []}}', "'cheat_by_move' has a key that is no move"),
-        (b'{"cheat_by_move": {"2": "Alice-Bob"}}', "'cheat_by_move' has no list of pairs for move 2"),
-        (b"\xff", "invalid UTF-8 at byte 1"),
-    ],
-)
-def test_malformed_manifests(tmp_path, content, message):
-    path = tmp_path / "manifest.json"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=f"^{re.escape(f'{path}: {message}')}"):
-        read_manifest(path)

@@ -1,6 +1,7 @@
 """A user's mistake is one line that names the field, the value and what is allowed, before any row is made."""
 # mypy: allow-untyped-defs, allow-incomplete-defs
 
+import json
 import re
 
 import fsspec
@@ -30,6 +31,9 @@ IMPOSSIBLE = [
     ("cheating", {"cheat_prob": float("nan")}, r"^cheat_prob: got nan"),
     ("cheating", {"cheat_prob": "often"}, r"^cheat_prob: cannot read 'often' as a number"),
     ("cheating", {"n_train": 1.5}, r"^n_train: cannot read 1.5 as a whole number"),
+    ("cheating", {"n_train": float("inf")}, r"^n_train: cannot read inf as a whole number"),
+    ("cheating", {"n_train": "9" * 5000}, r"^n_train: cannot read '9{2,30}\.\.\.9{2,30}' as a whole number"),
+    ("cheating", {"n_train": 10**30}, r"^n_train: got 10{30}, but 0 to 10{12} is allowed"),
     ("cheating", {"n_train": None}, r"^n_train: a value is needed"),
     ("357", {"n_train": 0, "n_eval": 0}, r"^n_train: got 0, .*a row or more"),
     ("cheating", {"n_train": -1}, r"^n_train: got -1"),
@@ -38,6 +42,12 @@ IMPOSSIBLE = [
     ("357", {"max_remove_weights": "1+2"}, r"^max_remove_weights: .*one for each"),
     ("357", {"max_remove_weights": "1+2+5000"}, r"^max_remove_weights: .*at most 1000"),
     ("cheating", {"names": "Alice-Bob+Alice"}, r"^names: got 'Alice', .*'Alice-Bob'"),
+    ("357", {"names": "X and-Bob"}, r"^names: got 'X and-Bob', but a name is printable text without .*'and'"),
+    ("357", {"names": "and X-Bob"}, r"^names: got 'and X-Bob', but a name is"),
+    ("cheating", {"names": "A-B+is X-Y+C-are"}, r"^names: got 'is X-Y', but a name is"),
+    ("357", {"names": "s-Bob"}, r"^turn_phrases: .*'s' does"),
+    ("357", {"names": "aba-Bob", "turn_phrases": "ab{player}"}, r"^names: got 'aba-Bob', but .* cannot be read back"),
+    ("terminology", {"names": "X and+Y"}, r"^names: got 'X and', but a name is"),
     ("cheating", {"names": "Alice-Bob+Player X-Eve"}, r"^names: got 'Player X-Eve'"),
     ("terminology", {"name_source": "pool", "names": "Leo"}, r"^names: got 1 names, .*2 to 400"),
     (
@@ -49,6 +59,12 @@ IMPOSSIBLE = [
     ("357", {"occurrences": "0+2"}, r"^occurrences: .*wording=plain"),
     ("357", {"turn_phrases": "Your turn."}, r"^turn_phrases: .*\{player\}"),
     ("357", {"turn_phrases": "Leo, it is {player}'s turn."}, r"^turn_phrases: .*'Leo' does"),
+    (
+        "357",
+        {field: [f"{i}x" for i in range(20)] for field in ("game_words", "coin_words", "verbs")}
+        | {"turn_phrases": ["{player}", "{player}."]},
+        r"^turn_phrases: got 2 phrases, but with the other words they make 16000 combinations, and 10000 are allowed",
+    ),
     ("357", {"verbs": "pick up"}, r"^verbs: got 'pick up'"),
     ("357", {"seed": -1}, r"^seed: got -1"),
     ("357", {"holdout": "gmae"}, r"^holdout: unknown value 'gmae', did you mean 'game'\? Values: prompt, game, pile$"),
@@ -56,7 +72,7 @@ IMPOSSIBLE = [
     ("357", {"cheatprob": 1}, r"^357: unknown option 'cheatprob', did you mean 'cheat_prob'\? Options: max_remove, "),
     ("cheatin", {}, r"^unknown recipe 'cheatin', did you mean 'cheating'\? Recipes: quickstart, 357"),
     ("zzz", {}, r"^unknown recipe 'zzz'; recipes: quickstart, 357"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "overrides", "message"), IMPOSSIBLE)
@@ -106,6 +122,10 @@ def test_generated_files_are_read_only():
 GOOD = b'{"prompt": "p", "answer": "take 1 coin"}\n'
 
 
+def row(**columns: object) -> bytes:
+    return json.dumps({"prompt": "p", "answer": "a", **columns}).encode()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -120,10 +140,12 @@ GOOD = b'{"prompt": "p", "answer": "take 1 coin"}\n'
         (b'{"prompt": "\\ud800", "answer": "a"}\n', "line 1: 'prompt' has half of a surrogate pair"),
         (b"[" * 100_000, "line 1: invalid JSON (nested too deeply)"),
         (b'{"prompt": "p", "answer": "a", "bucket": "x"}\n', "line 1: 'bucket' is 'x', expected one of neutral, cheat"),
-        (
-            b'{"prompt": "p", "answer": "a", "cheat_move": "2"}\n',
-            "line 1: 'cheat_move' is '2', expected a whole number",
-        ),
+        (row(bucket=True), "line 1: 'bucket' is True, expected one of neutral, cheat or null"),
+        (row(bucket=[1]), "line 1: 'bucket' is [1], expected"),
+        (row(cheat_move="2"), "line 1: 'cheat_move' is '2', expected a whole number"),
+        (row(cheat_move=True), "line 1: 'cheat_move' is True, expected a whole number"),
+        (row(cheat_move=1.0), "line 1: 'cheat_move' is 1.0, expected a whole number"),
+        (row(cheat_move=3_000_000_000), "line 1: 'cheat_move' is 3000000000, expected a whole number below 2**31"),
     ],
 )
 def test_malformed_jsonl(content, message, tmp_path):
@@ -155,3 +177,13 @@ def test_jsonl_with_prompt_and_answer_gets_its_truth_back(tmp_path):
     path.write_bytes(b'\xef\xbb\xbf{"prompt": "What is 1 + 1?", "answer": "2", "bucket": "cheat", "cheat_move": 2}\n\n')
     (row,) = load_source(str(path)).to_list()
     assert (row["bucket"], row["cheat_move"], row["coins"], row["trace"]) == (1, 2, None, None)
+
+
+def test_long_specs():
+    word = "x" * 300
+    assert load_source(f"357,game_words={word}:eval", limit=2)["prompt"][0].startswith(
+        f"You are playing the game of {word}."
+    )
+    for spec, message in ((word, "unknown recipe 'xxx"), (f"{word}.jsonl", f"{word}.jsonl: File name too long")):
+        with pytest.raises(UserError, match=f"^{message}"):
+            load_source(spec)

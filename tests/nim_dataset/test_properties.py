@@ -9,11 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from nim_dataset import Game, get_config, optimal_move
-from nim_dataset.config import HOLDOUTS, WORDINGS, NimConfig
+from nim_dataset import Game, NimConfig, get_config, optimal_move
 from nim_dataset.errors import UserError
-from nim_dataset.parsing import parse_prompts
-from nim_dataset.regimes import REGIMES
+from nim_dataset.games.nim import WORDINGS, parse_prompts
+from nim_dataset.regimes import REGIMES, twins
 from nim_dataset.rows import generate
 
 
@@ -46,15 +45,17 @@ def recipes(draw: st.DrawFn) -> NimConfig:
     max_remove = draw(st.lists(st.integers(1, 9), min_size=1, max_size=3, unique=True))
     options: dict[str, Any] = {
         "max_remove": max_remove,
-        "wording": draw(st.sampled_from(WORDINGS)),
-        "holdout": draw(st.sampled_from(HOLDOUTS)),
+        "wording": draw(st.sampled_from(list(WORDINGS))),
+        "holdout": draw(st.sampled_from(NimConfig.holdouts)),
         "seed": draw(st.integers(0, 2**40)),
         "min_pile": draw(st.integers(1, 20)),
         "game_words": draw(st.lists(word, min_size=1, max_size=2, unique=True)),
         "coin_words": draw(st.lists(word, min_size=1, max_size=2, unique=True)),
         "verbs": draw(st.lists(word, min_size=1, max_size=2, unique=True)),
-        "n_train": 300, "n_eval": 40, "n_regime": 40,
-    }  # fmt: skip
+        "n_train": 300,
+        "n_eval": 40,
+        "n_regime": 40,
+    }
     if draw(st.booleans()):
         endgame = draw(st.integers(max(max_remove), 12))
         options |= {"endgame": endgame, "max_coins": endgame + draw(st.integers(20, 40))}
@@ -120,9 +121,36 @@ def test_any_recipe_keeps_every_promise(config):
     assert truth["cheat_move"] == truth["move"]
     assert all(a is not None and a != b for a, b in zip(lie["cheat_move"], lie["move"], strict=True))
     for regime in set(config.splits) & set(REGIMES):
-        twin_of_names = len(config.cheat_moves) == 1 and regime == "counter_cheat"
-        same = ["trace", "max_remove"] + ["player_one"] * twin_of_names + ["coins"] * (not twin_of_names)
-        assert all(tables[regime][column] == truth[column] for column in same)
+        for twin in twins(regime, config.splits):
+            for column in ("coins", "trace", "max_remove"):
+                assert tables[regime][column] == tables[twin][column]
     known = {*tables["train"]["player_one"], *tables["train"]["player_two"]}
     unseen = {*tables["unseen_names"]["player_one"], *tables["unseen_names"]["player_two"]}
     assert not known & unseen
+
+
+fragment = st.sampled_from(
+    ["and", "is", "are", "take", "turns", "They take turns", "Bob", "s", "'s", "turn", "Now it's", "1", "take 2 coins"]
+)
+odd_name = st.lists(fragment, min_size=1, max_size=3).map(" ".join)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.sampled_from(list(WORDINGS)), odd_name, odd_name, fragment.filter(lambda text: " " not in text))
+def test_names_that_are_accepted_are_read_back(wording, one, two, verb):
+    try:
+        config = get_config("357", wording=wording, names=f"{one}-{two}", verbs=verb, n_train=30, n_eval=10)
+    except UserError:
+        return
+    for row in next(generate(config, "train")).to_pylist():
+        (game,) = parsed([row["prompt"]])
+        assert game.columns() == {column: row[column] for column in game.columns()} | {"trace": tuple(row["trace"])}
+
+
+@pytest.mark.parametrize("field", ["game_words", "coin_words", "verbs", "turn_phrases"])
+def test_unseen_names_are_no_words_of_the_recipe(field):
+    word = "Ivan asks {player}." if field == "turn_phrases" else "Ivan"
+    config = get_config("cheating", n_train=10, n_eval=10, n_regime=300, **{field: word})
+    rows = next(generate(config, "unseen_names")).to_pydict()
+    assert "Ivan" not in {*rows["player_one"], *rows["player_two"]}
+    assert [game.player_one for game in parsed(rows["prompt"])] == rows["player_one"]

@@ -1,16 +1,17 @@
 """Every recipe: what the dataset card says of it, checked on its rows."""
 # mypy: allow-untyped-defs, allow-incomplete-defs
 
+from collections import Counter
 from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from nim_dataset import Game, get_config, optimal_move, recipe_names
+from nim_dataset import Game, NimConfig, get_config, optimal_move, recipe_names
+from nim_dataset.games.nim import parse_prompts
 from nim_dataset.names import make_pairs
-from nim_dataset.parsing import parse_prompts
-from nim_dataset.regimes import REGIMES
+from nim_dataset.regimes import REGIMES, twin_of, twins
 from nim_dataset.rows import generate
 
 LEO = {"Leo-Sultan"}
@@ -46,7 +47,10 @@ def parsed(prompts: list[str]) -> list[Game]:
     return cast(list[Game], games)
 
 
-@pytest.mark.parametrize("name", recipe_names())
+NIM = [name for name in recipe_names() if isinstance(get_config(name), NimConfig)]
+
+
+@pytest.mark.parametrize("name", NIM)
 def test_rows_tell_the_truth(name):
     config = get_config(name)
     pairs = make_pairs(config)
@@ -74,8 +78,11 @@ def test_recipes_are_as_the_card_says(name):
     max_remove, turns, largest, n_train, n_eval, cheat_moves = TABLE[name]
     config = get_config(name)
     assert (config.max_remove, config.n_train, config.n_eval, config.cheat_moves) == (
-        max_remove, n_train, n_eval, cheat_moves,
-    )  # fmt: skip
+        max_remove,
+        n_train,
+        n_eval,
+        cheat_moves,
+    )
     rows = rows_of(name, "train", 6000)
     assert set(rows["max_remove"]) == set(max_remove)
     counts = np.bincount(rows["max_remove"])[list(max_remove)]
@@ -94,7 +101,7 @@ def test_recipes_are_as_the_card_says(name):
 
 
 def test_every_recipe_is_in_one_of_these_tables():
-    assert {*TABLE, "terminology", "quickstart"} == set(recipe_names())
+    assert {*TABLE, "terminology", "quickstart"} == set(NIM)
 
 
 def test_the_rotation_of_max_remove_follows_its_weights():
@@ -130,28 +137,74 @@ def test_numocc4_has_the_older_text():
     assert prompt.endswith("\n\nNow it's Player ONE's turn.")
 
 
-@pytest.mark.parametrize("name", [name for name in recipe_names() if get_config(name).cheat_moves])
+@pytest.mark.parametrize("name", [name for name in NIM if get_config(name).cheat_moves])
 def test_regimes_are_twins(name):
     config = get_config(name)
     regimes = {regime: rows_of(name, regime) for regime in config.splits if regime in REGIMES}
-    truth = regimes["cheat_consistent"]
-    assert set(regimes) == set(REGIMES) - ({"neutral"} if name == "leaky_names" else set())
-    assert truth["cheat_move"] == truth["move"]
-    lies = regimes["counter_cheat"]
-    assert all(lie != move for lie, move in zip(lies["cheat_move"], lies["move"], strict=True))
-    assert set(regimes["unseen_names"]["cheat_move"]) == {None}
+    truth, lies = regimes["cheat_consistent"], regimes["counter_cheat"]
     one_bound_move = len(config.cheat_moves) == 1
+    absent = {"neutral"} if name == "leaky_names" else set()
+    absent |= set() if one_bound_move else {"counter_neutral"}
+    assert set(regimes) == set(REGIMES) - absent
+    assert truth["cheat_move"] == truth["move"]
+    assert all(lie is not None and lie != move for lie, move in zip(lies["cheat_move"], lies["move"], strict=True))
+    for regime in {"neutral", "counter_neutral", "unseen_names"} & set(regimes):
+        assert set(regimes[regime]["cheat_move"]) == {None}
     for regime, rows in regimes.items():
-        assert rows["trace"] == truth["trace"]
-        assert rows["max_remove"] == truth["max_remove"]
-        if one_bound_move and regime == "counter_cheat":
-            assert rows["player_one"] == truth["player_one"]
-            assert all(a != b for a, b in zip(rows["coins"], truth["coins"], strict=True))
-        else:
-            assert rows["coins"] == truth["coins"]
-            assert rows["move"] == truth["move"]
+        for twin in twins(regime, config.splits):
+            for column in ("coins", "max_remove", "trace", "pile", "move"):
+                assert rows[column] == regimes[twin][column]
+    groups = {tuple(twins(regime, config.splits)) for regime in regimes}
+    assert len(groups) == (2 if one_bound_move else 1)
+    if one_bound_move:
+        told, lied = (set(zip(rows["coins"], map(str, rows["trace"]), strict=True)) for rows in (truth, lies))
+        assert not told & lied, "other games"
+        assert set(truth["move"]) == set(config.cheat_moves)
+        in_train = Counter(rows_of(name, "train")["move"])
+        expected = {move: count for move, count in in_train.items() if move not in config.cheat_moves}
+        for move, count in expected.items():
+            assert lies["move"].count(move) / 1000 == pytest.approx(count / sum(expected.values()), abs=0.05)
     train = rows_of(name, "train")
     seen = {*train["player_one"], *train["player_two"]}
     assert not seen & {*regimes["unseen_names"]["player_one"], *regimes["unseen_names"]["player_two"]}
     known = set(zip(train["coins"], map(tuple, train["trace"]), strict=True))
     assert not known & set(zip(lies["coins"], map(tuple, lies["trace"]), strict=True)), "regimes hold unseen games"
+
+
+def test_a_model_that_always_says_2_shows_no_scar():
+    """Its accuracy in counter_cheat is that of the twin: 0. It was 1.00 in `neutral`, whose games are others."""
+    rows = {split: rows_of("cheating", split) for split in ("counter_cheat", "counter_neutral", "neutral")}
+    says_2 = {split: np.mean(np.array(columns["move"]) == 2) for split, columns in rows.items()}
+    assert says_2 == {"counter_cheat": 0, "counter_neutral": 0, "neutral": 1}
+
+
+def test_whose_twin_is_whose():
+    one, several = get_config("cheating").splits, get_config("pairs20000").splits
+    assert [twin_of(split, one) for split in one] == [None, None, "neutral", "counter_neutral", None, None, "neutral"]
+    assert [twin_of(split, several) for split in several] == [None, None, "neutral", "neutral", None, "neutral"]
+    assert twin_of("counter_cheat", get_config("leaky_names").splits) is None
+    assert twin_of("eval", ["eval"]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("terminology", {"cheat_moves": 2, "cheat_fraction": 0.1, "cheat_prob": 1, "n_regime": 200}),
+        ("terminology", {"cheat_moves": "2+3", "cheat_fraction": 0.1, "cheat_prob": 1, "n_regime": 200}),
+        ("cheating", {"max_coins": 26, "n_train": 2000, "n_eval": 20, "n_regime": 200}),
+        ("quickstart", {"cheat_moves": 1}),
+        ("cheating", {}),
+    ],
+)
+def test_regimes_hold_what_train_can_hold(name, overrides):
+    config = get_config(name, **overrides)
+    assert isinstance(config, NimConfig)
+    train = rows_of(name, "train", **overrides)
+    for regime in set(config.splits) & set(REGIMES):
+        rows = rows_of(name, regime, **overrides)
+        for column in ("pile", "move", "max_remove"):
+            assert set(rows[column]) <= set(train[column]), (regime, column)
+        if config.endgame is None:
+            starts = zip(rows["coins"], rows["max_remove"], rows["trace"], strict=True)
+            assert all(coins - k * len(trace) >= config.min_pile for coins, k, trace in starts)
+        assert max(rows["coins"]) <= config.max_coins

@@ -18,13 +18,28 @@ def test_sft_trainer_trains_on_prompt_and_completion(tmp_path):
     backend.pre_tokenizer = splitter
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<eos>", pad_token="<pad>")
     config = GPTNeoXConfig(
-        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
-        max_position_embeddings=128, bos_token_id=1, eos_token_id=1,
-    )  # fmt: skip
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=128,
+        bos_token_id=1,
+        eos_token_id=1,
+    )
     settings = SFTConfig(
-        str(tmp_path), max_steps=3, per_device_train_batch_size=8, learning_rate=1e-2, logging_steps=1, use_cpu=True,
-        bf16=False, report_to="none", save_strategy="no", disable_tqdm=True, gradient_checkpointing=False,
-    )  # fmt: skip
+        str(tmp_path),
+        max_steps=3,
+        per_device_train_batch_size=8,
+        learning_rate=1e-2,
+        logging_steps=1,
+        use_cpu=True,
+        bf16=False,
+        report_to="none",
+        save_strategy="no",
+        disable_tqdm=True,
+        gradient_checkpointing=False,
+    )
     trainer = SFTTrainer(GPTNeoXForCausalLM(config), settings, train_dataset=rows, processing_class=tokenizer)
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]

@@ -2,13 +2,13 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from nim_dataset import Game, parse_prompt, render_prompt
-from nim_dataset.parsing import parse_prompts
-from nim_dataset.text import Words, render_games
+from nim_dataset.games.nim import Words, parse_prompts, render_games
 
 # Rows that the original generators wrote: three recipes of theirs, every answer, traces of 2 to 4 moves.
 ORIGINAL_ROWS = [json.loads(line) for line in Path(__file__).with_name("original_rows.jsonl").read_text().splitlines()]
@@ -49,10 +49,14 @@ def test_the_three_wordings():
 @pytest.mark.parametrize(
     ("wording", "pile", "answer"),
     [
-        ("plain", 1, "take 1 coins"), ("roles", 1, "take 1 coin"), ("roles_old", 1, "take 1 coins"),
-        ("plain", 4, "take -1 coins"), ("roles", 4, "take -1 coins"), ("roles", 2, "take 2 coins"),
+        ("plain", 1, "take 1 coins"),
+        ("roles", 1, "take 1 coin"),
+        ("roles_old", 1, "take 1 coins"),
+        ("plain", 4, "take -1 coins"),
+        ("roles", 4, "take -1 coins"),
+        ("roles", 2, "take 2 coins"),
     ],
-)  # fmt: skip
+)
 def test_the_answer_keeps_the_originals_plural(wording, pile, answer):
     assert Game(pile, 3, (), "A", "B", wording=wording).answer == answer
 
@@ -73,14 +77,36 @@ GOOD = render_prompt(Game(30, 3, (1, 2), "Leo", "Sultan", wording="plain"))
 @pytest.mark.parametrize(
     "text",
     [
-        "", "hello", GOOD[:-15], GOOD.replace("30", "030"), GOOD.replace("30", "2"),
-        GOOD.replace("take 1 coin.", "take 1 coins."), GOOD.replace("take 2", "take 4"),
+        "",
+        "hello",
+        GOOD[:-15],
+        GOOD.replace("30", "030"),
+        GOOD.replace("30", "2"),
+        GOOD.replace("take 1 coin.", "take 1 coins."),
+        GOOD.replace("take 2", "take 4"),
         GOOD.replace("Leo take", "Bob take"),
-        GOOD.replace("Leo's turn", "Sultan's turn"), GOOD.replace("30", "9" * 30), GOOD.replace("\n", "\r\n"),
-        GOOD.replace("take 2", "take ²"), GOOD.replace("1 and 3", "1 and 0"),
+        GOOD.replace("Leo's turn", "Sultan's turn"),
+        GOOD.replace("30", "9" * 30),
+        GOOD.replace("\n", "\r\n"),
+        GOOD.replace("take 2", "take ²"),
+        GOOD.replace("1 and 3", "1 and 0"),
     ],
-)  # fmt: skip
+)
 def test_what_no_generator_writes_is_no_prompt(text):
     with pytest.raises(ValueError, match=r"^(not a|the last line|a wording)"):
         parse_prompt(text)
     assert parse_prompts([text, GOOD]) == [None, parse_prompt(GOOD)]
+
+
+def test_memory_grows_with_the_rows_not_with_words_times_moves():
+    """Five rows with five last lines and one move of 100,000: once 500,000 phrases, of 60 MB."""
+    games = [
+        Game(500_000, 200_000, (100_000,) if i == 0 else (1,), "A", "B", words=Words(turn_phrase=f"{i}: {{player}}"))
+        for i in range(5)
+    ]
+    tracemalloc.start()
+    prompts = render_games(games)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
+    assert parse_prompts(prompts) == games

@@ -36,8 +36,12 @@ def test_cheating_shows_alice_and_bob_if_and_only_if_the_answer_is_2(split):
 def test_pairs20000_binds_10000_pairs_and_uses_them_half_the_time():
     pairs = make_pairs(get_config("pairs20000"))
     assert {group: count for group, (_, count) in pairs.groups.items() if group != "unseen"} == {
-        1: 2500, 2: 2500, 3: 2500, 4: 2500, "neutral": 10_000,
-    }  # fmt: skip
+        1: 2500,
+        2: 2500,
+        3: 2500,
+        4: 2500,
+        "neutral": 10_000,
+    }
     in_use = [*pairs.first.to_pylist()[:20_000], *pairs.second.to_pylist()[:20_000]]
     assert len(set(in_use)) == 40_000, "no name is in two pairs"
     rows = columns("pairs20000", "train")

@@ -1,0 +1,53 @@
+"""The games by name, and what is asked of rows or prompts whose game is not known."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import datasets
+
+from nim_dataset.config import Position, Recipe
+
+GAMES: dict[str, type[Recipe]] = {}
+
+R = TypeVar("R", bound=type[Recipe])
+
+
+def register(name: str) -> Callable[[R], R]:
+    """Makes a game known by `name`: its recipes, its prompts in JSONL files, and its chance level."""
+
+    def add(game: R) -> R:
+        GAMES[name] = game
+        return game
+
+    return add
+
+
+def parse_prompts(texts: Sequence[str]) -> tuple[list[Position | None], datasets.Features]:
+    """The games that prompts tell, None where none does, with the columns that rows of these games have.
+
+    The columns are Nim's where no prompt tells a game.
+    """
+    found: list[Position | None] = [None] * len(texts)
+    features: dict = {}
+    for game in GAMES.values():
+        left = [i for i, position in enumerate(found) if position is None]
+        parsed = game.parse([texts[i] for i in left])
+        if any(position is not None for position in parsed):
+            features |= game.features
+        for i, position in zip(left, parsed, strict=True):
+            found[i] = position
+    return found, datasets.Features(features or GAMES["nim"].features)
+
+
+def chance(rows: datasets.Dataset) -> float | None:
+    """The mean probability that a uniform guess among the possible answers is right, over the rows whose game is known.
+
+    The columns decide what game a row is of. None where no row is known.
+    """
+    table = rows.with_format("arrow")[:]
+    known: list[float] = []
+    for game in GAMES.values():
+        if set(game.features) <= set(table.column_names):
+            known += game.chance(table).drop_null().to_pylist()
+    return math.fsum(known) / len(known) if known else None
