@@ -9,3 +9,5 @@ REGIMES: dict[str, str] = {
 EVAL = "games that were held out of training"
 SPLITS = ("train", "eval", *REGIMES)
 """Every split a recipe may have, in their usual order."""
+SCAR_TWINS = ("counter_neutral", "neutral")
+"""What `counter_cheat` may be compared with, the better one first; `neutral` only where its row i is the same game."""

@@ -154,7 +154,9 @@ def test_residues_of_another_game():
     texts = [str(value % 2) for value in gold]
     texts[:3] = ["-1", "six", "6"]
     result = score(texts, [str(value) for value in gold], moduli=[6] * 60)
-    assert result["move_accuracy"] == result["exact_match"] == pytest.approx(18 / 60)  # gold is 0 or 1, and the text was not changed
+    assert (
+        result["move_accuracy"] == result["exact_match"] == pytest.approx(18 / 60)
+    )  # gold is 0 or 1, and the text was not changed
     assert result["valid_move_rate"] == pytest.approx(57 / 60)
     cosets = result["groups"]["coset"]
     assert {name: group["correct"] for name, group in cosets.items()} == {

@@ -9,10 +9,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from evaluation.artifacts.report_folder import write_results
+from evaluation.artifacts.report_folder import ReportFolder
 from evaluation.report import page
-from evaluation.report.experiment import Run
-from evaluation.report.figures.of_answers import mistake_kinds
+from evaluation.report.figures.mistakes_by_kind import mistake_kinds
+from evaluation.report.scored_run import ScoredRun
 from evaluation.report.story import RULE_EVAL, SHORTCUT_CONSISTENT, SHORTCUT_COUNTER, Story
 from evaluation.report.style import LOOKS, MUTED, Looks, _spread, short_step, step_axis
 
@@ -125,16 +125,22 @@ def test_mistakes_by_kind(gold: str, generated: str, kinds: list[str]) -> None:
     assert mistake_kinds(gold, generated) == kinds
 
 
-def run_with(folder: Path, accuracies: dict[str, list[float]]) -> Run:
+def run_with(folder: Path, accuracies: dict[str, list[float]], recipe: str = "quickstart") -> ScoredRun:
     """A run with these accuracies at steps 10, 20, ..."""
     fixed = {"dimension": "overall", "group": "exact_match", "n": 100, "low": 0, "high": 1}
     rows = [
-        {**fixed, "checkpoint": f"checkpoint-{10 * at}", "step": 10 * at, "dataset": f"r:{split}", "accuracy": value}
+        {
+            **fixed,
+            "checkpoint": f"checkpoint-{10 * at}",
+            "step": 10 * at,
+            "dataset": f"{recipe}:{split}",
+            "accuracy": value,
+        }
         for split, values in accuracies.items()
         for at, value in enumerate(values, start=1)
     ]
-    write_results(folder, rows)
-    return Run.read(folder)
+    ReportFolder(folder).write_results(rows)
+    return ScoredRun.read(folder)
 
 
 def test_milestones_stand_exactly_at_their_thresholds(tmp_path: Path) -> None:

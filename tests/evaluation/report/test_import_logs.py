@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evaluation.artifacts.report_folder import read_results
+from evaluation.artifacts.report_folder import ReportFolder
 from evaluation.import_logs import main
 from nim_dataset.files import read_jsonl, write_jsonl
 
@@ -72,7 +72,7 @@ def test_totals_come_from_the_eval_file_and_mistakes_from_the_logs(
     main(arguments(past, "--manifest", str(past / "pairs_manifest.json")))
     printed = capsys.readouterr().out
     folder = past / "reports" / "old"
-    results = read_results(folder)
+    results = ReportFolder(folder).read_results()
 
     def counts(step: int, dimension: str, group: str) -> tuple[int, int]:
         row = results[(results["step"] == step) & (results["dimension"] == dimension) & (results["group"] == group)]
@@ -120,7 +120,7 @@ def test_an_old_accuracy_table_is_drawn_beside_the_logs(past: Path, capsys: pyte
     )
     main(arguments(past, "--accuracy-table", str(past / "accuracy_table.csv")))
     folder = past / "reports" / "old"
-    results = read_results(folder)
+    results = ReportFolder(folder).read_results()
     assert sorted(set(results["dataset"])) == ["4_eval", "changednames", "eval", "train"]
     taken = results[results["dataset"] == "train"]
     assert list(taken["accuracy"]) == [0.22462, 0.99854]

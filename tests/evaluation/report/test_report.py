@@ -11,10 +11,10 @@ from pathlib import Path
 import matplotlib.image
 import pytest
 
-from evaluation.artifacts.report_folder import read_results
+from evaluation.artifacts.report_folder import ReportFolder
 from evaluation.report.experiment import Experiment
 from evaluation.report.page import main, write_report
-from evaluation.report.story import summary
+from evaluation.report.summary import summary
 
 HEADLINE = "Shortcut learned by step 20; rule by step 40; scar at the end: 0.25."
 FIGURES = {
@@ -144,7 +144,7 @@ def test_what_is_not_there_is_not_drawn(reported: tuple[Path, str], tmp_path: Pa
 
 def test_tables_hold_the_results(reported: tuple[Path, str]) -> None:
     folder, _ = reported
-    results = read_results(folder)
+    results = ReportFolder(folder).read_results()
     page = (folder / "index.html").read_text(encoding="utf-8")
     last = results[(results["step"] == 80) & (results["dimension"] != "overall")]
     assert f"<summary>{len(last)} rows</summary>" in page
@@ -188,7 +188,7 @@ def test_a_mistake_on_the_command_line_has_no_traceback() -> None:
 
 def test_one_regime_alone_has_a_page_that_says_where_it_stands(story: Path, tmp_path: Path) -> None:
     folder = tmp_path / "one"
-    results = read_results(story)
+    results = ReportFolder(story).read_results()
     shutil.copytree(story, folder)
     results[results["dataset"] == "quickstart:counter_cheat"].to_csv(folder / "results.csv", index=False)
     for file in [*(folder / "predictions").rglob("*.jsonl"), *(folder / "incorrect").rglob("*.jsonl")]:
