@@ -10,6 +10,7 @@ import pandas as pd
 from evaluation.artifacts.report_folder import ReportFolder
 from nim_dataset.errors import UserError
 from nim_dataset.regimes import SCAR_TWINS, SPLITS
+from nim_dataset.sources import Source
 
 
 def split_of(dataset: str) -> str:
@@ -90,5 +91,30 @@ class ScoredRun:
 
     @cached_property
     def scar_twin(self) -> str | None:
-        """The split that `counter_cheat` is compared with; None where it was not scored."""
-        return next((split for split in SCAR_TWINS if self.regime(split)), None)
+        """The split whose row i is the game of row i of `counter_cheat` under neutral names; None where none was
+        scored, or it is not known to be."""
+        liar = self.regime("counter_cheat")
+        if liar is None:
+            return None
+        for split in SCAR_TWINS:
+            twin = self.regime(split)
+            if twin is not None and (split == "counter_neutral" or self._same_games(liar, twin)):
+                return split
+        return None
+
+    def _same_games(self, one: str, other: str) -> bool:
+        """Whether row i of two datasets is the same game: by the predictions, or else by the recipe."""
+        for step in reversed(self.checkpoints):
+            games = [
+                [(row.get("coins"), row.get("trace")) for row in self.predictions(step, dataset)]
+                for dataset in (one, other)
+            ]
+            if all(games):
+                known = any(coins is not None for coins, _ in games[0])
+                return known and games[0] == games[1]
+        try:
+            config = Source.parse(one).config
+        except UserError:
+            return False
+        # With a single bound move, a lie needs a game with another answer, and a neutral pair takes the rest.
+        return config is not None and len(config.cheat_moves) > 1

@@ -166,9 +166,8 @@ def test_residues_of_another_game():
     }
     assert not result["groups"]["max_remove"]
     # Beside games of Nim, whose modulus is max_remove + 1 whether or not it is passed.
-    nim = {"predictions": ["take -1 coins"], "references": ["take -1 coins"]}
-    alone = score(**nim, max_removes=[3], piles=[8])
-    assert score(**nim, max_removes=[3], piles=[8], moduli=[4]) == alone
+    alone = score(["take -1 coins"], ["take -1 coins"], max_removes=[3], piles=[8])
+    assert score(["take -1 coins"], ["take -1 coins"], max_removes=[3], piles=[8], moduli=[4]) == alone
     both = score(["take -1 coins", "-1"], ["take -1 coins", "2"], max_removes=[3, None], moduli=[None, 3])
     assert both["valid_move_rate"] == 0.5
     assert set(both["groups"]["coset"]) == {"max_remove=3 mod 2", "max_remove=3 mod 4", "modulus=3 mod 3"}
