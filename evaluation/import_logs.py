@@ -152,7 +152,7 @@ def _eval_rows(eval_file: Path, manifest: Path | None) -> tuple[list[Row], list[
         bound, neutral = _pairs(manifest)
         unlisted = 0
         for row in rows:
-            pair = f"{row['player_one']}-{row['player_two']}"
+            pair = f"{row.get('player_one')}-{row.get('player_two')}"
             row["cheat_move"] = bound.get(pair)
             row["bucket"] = "cheat" if pair in bound else "neutral" if pair in neutral else None
             unlisted += row["bucket"] is None
@@ -161,9 +161,9 @@ def _eval_rows(eval_file: Path, manifest: Path | None) -> tuple[list[Row], list[
                 f"{eval_file.name}: {unlisted:,} of {len(rows):,} rows have a pair of names that {manifest.name} does "
                 "not list; they are in no bucket."
             )
-    unread = sum(row["pile"] is None for row in rows)
+    unread = sum(row["move"] is None for row in rows)
     if unread:
-        notes.append(f"{eval_file.name}: {unread:,} of {len(rows):,} prompts are no Nim game; they are in no group.")
+        notes.append(f"{eval_file.name}: {unread:,} of {len(rows):,} prompts tell no game; they are in no group.")
     return rows, notes
 
 
@@ -177,7 +177,10 @@ def _pairs(path: Path) -> tuple[dict[str, int], set[str]]:
         for pair in pairs:
             if bound.setdefault(pair, int(move)) != int(move):
                 raise UserError(f"--manifest {path}: '{pair}' is bound to {bound[pair]} and to {move}")
-    return bound, set(manifest.get("neutral", []))
+    neutral = manifest.get("neutral", [])
+    if not isinstance(neutral, list):
+        raise UserError(f"--manifest {path}: 'neutral' is {neutral!r}, expected a list of pairs")
+    return bound, set(neutral)
 
 
 def _predictions(rows: Sequence[Row], wrong: Sequence[Row]) -> tuple[list[Row], int]:

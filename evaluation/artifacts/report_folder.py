@@ -98,9 +98,10 @@ class ReportFolder:
         if missing:
             raise UserError(f"{path}: no column {', '.join(missing)}; expected {', '.join(COLUMNS)}")
         results = _with_numbers(results, NUMBERS, str(path))
-        if results["step"].isna().any():
-            line = int(results["step"].isna().to_numpy().argmax()) + 2
-            raise UserError(f"{path}, line {line}: no 'step'")
+        no_step = ~(results["step"] % 1 == 0).to_numpy()  # also what is missing or infinite
+        if no_step.any():
+            row = int(no_step.argmax())
+            raise UserError(f"{path}, line {row + 2}: 'step' is {results['step'][row]}, expected a whole number")
         if results["accuracy"].isna().all():
             raise UserError(f"{path}: no results in it" + ("" if results.empty else ": no 'accuracy' is known"))
         return results.astype({"step": int}).sort_values("step", kind="stable", ignore_index=True)

@@ -19,7 +19,9 @@ def loss(experiment: Experiment, looks: Looks) -> Drawing | None:
     """The training log: data loss, penalty and distance, each where it was logged; a line per run."""
     drawn = []
     for column, title, color in LOSSES:
-        logs = [run.training.dropna(subset=[column]) for run in experiment.runs if column in run.training]
+        logs = [
+            run.training.dropna(subset=[column]) for run in experiment.runs if {"step", column} <= set(run.training)
+        ]
         logs = [log[log["step"] > 0] for log in logs]
         if any((log[column] != 0).any() for log in logs):
             drawn.append((column, title, color, logs))
