@@ -184,7 +184,7 @@ class Sweep:
         self.report.copy_training_log(self.run_folder / "metrics.jsonl")
         accuracies = table(self._write_tables())
         page = write_report([self.report.path])
-        print(f"\n{accuracies}\n\nresults  {self.report.path / 'results.csv'}\nreport   {page}", flush=True)
+        print(f"{accuracies}\nresults  {self.report.path / 'results.csv'}\nreport   {page}", flush=True)
 
     def _say(self, line: str) -> None:
         if self.accelerator.is_main_process:
@@ -197,15 +197,17 @@ def _is_quiet(folder: Path) -> bool:
 
 
 def table(results: pd.DataFrame) -> str:
-    """Exact match, checkpoint by set, for people."""
+    """Exact match, checkpoint by set, for people; empty when no answers were scored."""
     accuracies = accuracy_table(results).set_index("checkpoint")
+    if accuracies.empty:
+        return ""
     accuracies.columns = [column.removesuffix("_accuracy") for column in accuracies.columns]
     recipes = {name.rpartition(":")[0] for name in accuracies.columns}
     if len(recipes) == 1 and "" not in recipes:
         accuracies.columns = [name.rpartition(":")[2] for name in accuracies.columns]
     accuracies.index.name = None
     of = f" of {recipes.pop()}" if len(recipes) == 1 and "" not in recipes else ""
-    return f"exact match{of}\n" + accuracies.to_string(float_format="{:.3f}".format, na_rep="-")
+    return f"\nexact match{of}\n{accuracies.to_string(float_format='{:.3f}'.format, na_rep='-')}\n"
 
 
 class Parser(argparse.ArgumentParser):

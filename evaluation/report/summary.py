@@ -171,9 +171,10 @@ def _no_scar(stories: list[Story]) -> list[str]:
         return []
     if any(story.scar_twin for story in scored):
         return ["The scar is not measured: counter_cheat and the same games under neutral names share no step."]
-    same = "no set is known to hold the games of counter_cheat under neutral names"
-    neutral = " (neutral holds other games, or cannot be told)" if any(s.run.regime("neutral") for s in scored) else ""
-    return [f"The scar is not measured: {same}{neutral}; {SCAR_TWINS[0]} would be one."]
+    why = "no set is known to hold the games of counter_cheat under neutral names"
+    if any(story.run.regime("neutral") for story in scored):
+        why += f"; neutral holds other games, or cannot be told to hold the same ({SCAR_TWINS[0]} does)"
+    return [f"The scar is not measured: {why}."]
 
 
 def _last_accuracies(experiment: Experiment, regimes: bool) -> list[str]:
