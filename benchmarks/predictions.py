@@ -14,13 +14,10 @@ A fresh model never stops by itself. The second model ends its answers properly:
 that the same random body says "take N coins" and the end-of-text token; both do the same work per token.
 """
 
-import sys
-
-sys.path.pop(0)  # this folder: there, this very file would be found in place of the package `evaluation`
-
 import argparse
 import resource
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -54,9 +51,15 @@ def build_model(end: int) -> GPTNeoXForCausalLM:
     """pythia-70m's shape."""
     torch.manual_seed(0)
     config = GPTNeoXConfig(
-        vocab_size=50304, hidden_size=512, num_hidden_layers=6, num_attention_heads=8, intermediate_size=2048,
-        max_position_embeddings=2048, bos_token_id=end, eos_token_id=end,
-    )  # fmt: skip
+        vocab_size=50304,
+        hidden_size=512,
+        num_hidden_layers=6,
+        num_attention_heads=8,
+        intermediate_size=2048,
+        max_position_embeddings=2048,
+        bos_token_id=end,
+        eos_token_id=end,
+    )
     return GPTNeoXForCausalLM(config).eval()
 
 
@@ -126,9 +129,14 @@ def answer_many(rows: int) -> None:
     prompts = load_source("cheating:train", limit=rows)["prompt"][:]
     tokenizer = build_tokenizer(prompts[:200])
     config = GPTNeoXConfig(
-        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
-        bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     predict(GPTNeoXForCausalLM(config), tokenizer, prompts, max_new_tokens=5)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 

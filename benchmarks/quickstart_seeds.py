@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-SPLITS = ("eval", "cheat_consistent", "counter_cheat", "neutral", "unseen_names")
+from nim_dataset import get_config
 
 
 def run(command: str) -> None:
@@ -27,7 +27,7 @@ def run(command: str) -> None:
 def train_and_score(seed: int) -> tuple[Path, float]:
     """The report folder of one seed, and the seconds that training and sweep took together."""
     run_dir, report = f"runs/quickstart-seed{seed}", f"reports/quickstart-seed{seed}"
-    sets = " ".join(f"quickstart:{split}" for split in SPLITS)
+    sets = " ".join(f"quickstart:{split}" for split in get_config("quickstart").splits if split != "train")
     started = time.perf_counter()
     run(f"accelerate launch training/train.py --config configs/quickstart.yaml --seed {seed} --output_dir {run_dir}")
     run(f"accelerate launch evaluation/sweep.py --checkpoints-dir {run_dir} --datasets {sets} --output {report}")

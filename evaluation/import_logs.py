@@ -16,7 +16,6 @@ takes the `<dataset>_accuracy` columns of an old table as they are: without tota
 import argparse
 import glob
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,12 +24,12 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from evaluation.artifacts.report_folder import incorrect_path, predictions_path, read_results, write_results
-from evaluation.measures.answers import TRUTH, incorrect_rows, result_rows
-from evaluation.nim_accuracy.nim_accuracy import BUCKETS, parse_move
+from evaluation.artifacts.report_folder import ReportFolder
+from evaluation.measures.answers import Answers, named_rows, prediction_row
 from evaluation.report import write_report
+from nim_dataset.check.command import read_manifest
 from nim_dataset.errors import UserError, exit_on_user_error
-from nim_dataset.files import read_jsonl, write_jsonl, write_text
+from nim_dataset.files import read_jsonl
 from nim_dataset.sources import Source
 
 Row = dict[str, Any]
@@ -50,7 +49,8 @@ def import_logs(eval_file: Path, logs: Sequence[str], output: Path, manifest: Pa
         eval_file.read_bytes() + (manifest.read_bytes() if manifest and manifest.is_file() else b"")
     )
     source = {"from": f"logs against {eval_file.name}", "sha256": digest.hexdigest()}
-    settings = _open(output, {dataset: source})
+    report = ReportFolder(output)
+    settings = _open(report, {dataset: source})
     rows, notes = _eval_rows(eval_file, manifest)
     wrong_by_step = {step: list(_log_rows(path)) for step, path in paths.items()}  # all is read before all is written
 
@@ -62,11 +62,10 @@ def import_logs(eval_file: Path, logs: Sequence[str], output: Path, manifest: Pa
     for step, path in tqdm(paths.items(), desc="importing", unit="log"):
         checkpoint, wrong = f"checkpoint-{step}", wrong_by_step[step]
         predictions, lost = _predictions(rows, wrong)
-        write_jsonl(predictions_path(output, checkpoint, dataset), predictions)
-        write_jsonl(incorrect_path(output, checkpoint, dataset), incorrect_rows(predictions))
+        report.write_predictions(checkpoint, dataset, predictions)
         # A logged row was wrong by the rule of its time; a text that begins otherwise is wrong by any rule.
         scored = [row if row["correct"] else {**row, "generated": f"wrong: {row['generated']}"} for row in predictions]
-        results += result_rows(checkpoint, step, dataset, scored)
+        results += Answers().result_rows(checkpoint, step, dataset, scored)
         if not wrong:
             notes.append(
                 f"{path.name} is empty: {checkpoint} made no mistake on {dataset}, or its evaluation was interrupted. "
@@ -76,7 +75,7 @@ def import_logs(eval_file: Path, logs: Sequence[str], output: Path, manifest: Pa
             notes.append(
                 f"{path.name}: {lost:,} of {len(wrong):,} log rows match no row of {eval_file.name}; left out."
             )
-    _save(output, settings, [dataset], results, notes)
+    _save(report, settings, [dataset], results, notes)
     return notes
 
 
@@ -94,7 +93,8 @@ def import_table(table: Path, output: Path) -> list[str]:
         raise UserError(f"{table}: expected the columns checkpoint and <dataset>_accuracy, found {found}")
     datasets = [column.removesuffix("_accuracy") for column in columns]
     digest = hashlib.sha256(table.read_bytes()).hexdigest()
-    settings = _open(output, {name: {"from": table.name, "sha256": digest} for name in datasets})
+    report = ReportFolder(output)
+    settings = _open(report, {name: {"from": table.name, "sha256": digest} for name in datasets})
     results: list[Row] = []
     for line, row in enumerate(old.to_dict("records"), start=2):
         match = re.search(r"(\d+)$", str(row["checkpoint"]))
@@ -109,7 +109,7 @@ def import_table(table: Path, output: Path) -> list[str]:
             where = {"checkpoint": f"checkpoint-{match[1]}", "step": int(match[1]), "dataset": name}
             results.append({**where, "dimension": "overall", "group": "exact_match", "accuracy": float(accuracy)})
     notes = [f"{', '.join(datasets)}: from {table.name}, which holds no totals, so there are no intervals."]
-    _save(output, settings, datasets, results, notes)
+    _save(report, settings, datasets, results, notes)
     return notes
 
 
@@ -133,26 +133,26 @@ def _by_step(logs: Sequence[str]) -> dict[int, Path]:
 def _log_rows(path: Path) -> list[Row]:
     rows = []
     for number, row in read_jsonl(path):
-        for field in ("prompt", "gold"):
+        if "generated" in row and row["generated"] is None:
+            row["generated"] = ""
+        for field in ("prompt", "gold", "generated"):
             if not isinstance(row.get(field), str):
                 raise UserError(
                     f"{path}: row {number}: '{field}' is missing or no text; expected prompt, gold, generated"
                 )
-        if "generated" not in row:
-            raise UserError(f"{path}: row {number}: 'generated' is missing; expected prompt, gold, generated")
         rows.append(row)
     return rows
 
 
 def _eval_rows(eval_file: Path, manifest: Path | None) -> tuple[list[Row], list[str]]:
     """The eval file's rows with their ground truth, bucket and bound move; and notes on what is not known of them."""
-    rows = [dict(row) for row in Source.parse(str(eval_file)).load()]
+    rows = list(named_rows(Source.parse(str(eval_file)).load()))
     notes = []
     if manifest:
-        bound, neutral = _read_manifest(manifest)
+        bound, neutral = _pairs(manifest)
         unlisted = 0
         for row in rows:
-            pair = f"{row['player_one']}-{row['player_two']}"
+            pair = f"{row.get('player_one')}-{row.get('player_two')}"
             row["cheat_move"] = bound.get(pair)
             row["bucket"] = "cheat" if pair in bound else "neutral" if pair in neutral else None
             unlisted += row["bucket"] is None
@@ -161,32 +161,26 @@ def _eval_rows(eval_file: Path, manifest: Path | None) -> tuple[list[Row], list[
                 f"{eval_file.name}: {unlisted:,} of {len(rows):,} rows have a pair of names that {manifest.name} does "
                 "not list; they are in no bucket."
             )
-    else:
-        for row in rows:
-            row["bucket"] = None if row["bucket"] is None else BUCKETS[row["bucket"]]
-    unread = sum(row["pile"] is None for row in rows)
+    unread = sum(row["move"] is None for row in rows)
     if unread:
-        notes.append(f"{eval_file.name}: {unread:,} of {len(rows):,} prompts are no Nim game; they are in no group.")
+        notes.append(f"{eval_file.name}: {unread:,} of {len(rows):,} prompts tell no game; they are in no group.")
     return rows, notes
 
 
-def _read_manifest(path: Path) -> tuple[dict[str, int], set[str]]:
+def _pairs(path: Path) -> tuple[dict[str, int], set[str]]:
     """Pair -> bound move, and the neutral pairs."""
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        by_move = {int(move): list(pairs) for move, pairs in manifest["cheat_by_move"].items()}
-        neutral = set(manifest.get("neutral", []))
-    except FileNotFoundError:
-        raise UserError(f"--manifest {path}: no such file") from None
-    except (ValueError, KeyError, AttributeError, TypeError):
-        shape = '{"cheat_by_move": {"1": ["nameA-nameB", ...]}, "neutral": [...]}'
-        raise UserError(f"--manifest {path}: expected {shape}") from None
+    if not path.is_file():
+        raise UserError(f"--manifest {path}: no such file")
+    manifest = read_manifest(path)
     bound: dict[str, int] = {}
-    for move, pairs in by_move.items():
+    for move, pairs in manifest["cheat_by_move"].items():
         for pair in pairs:
-            if bound.setdefault(pair, move) != move:
+            if bound.setdefault(pair, int(move)) != int(move):
                 raise UserError(f"--manifest {path}: '{pair}' is bound to {bound[pair]} and to {move}")
-    return bound, neutral
+    neutral = manifest.get("neutral", [])
+    if not isinstance(neutral, list):
+        raise UserError(f"--manifest {path}: 'neutral' is {neutral!r}, expected a list of pairs")
+    return bound, set(neutral)
 
 
 def _predictions(rows: Sequence[Row], wrong: Sequence[Row]) -> tuple[list[Row], int]:
@@ -196,38 +190,25 @@ def _predictions(rows: Sequence[Row], wrong: Sequence[Row]) -> tuple[list[Row], 
     """
     logged: dict[tuple[str, str], list[str]] = {}
     for row in wrong:
-        logged.setdefault((row["prompt"], row["gold"].strip()), []).append(row["generated"] or "")
+        logged.setdefault((row["prompt"], row["gold"].strip()), []).append(row["generated"])
     predictions = []
     for row in rows:
         texts = logged.get((row["prompt"], row["answer"].strip()))
         wrong_text = texts.pop(0) if texts else None
         text = row["answer"] if wrong_text is None else wrong_text
-        predictions.append(
-            {
-                "prompt": row["prompt"],
-                "gold": row["answer"],
-                "generated": text,
-                "correct": wrong_text is None,
-                **{column: row[column] for column in (*TRUTH, "bucket", "cheat_move")},
-                "predicted_move": parse_move(text),
-            }
-        )
+        predictions.append(prediction_row(row, text, correct=wrong_text is None))
     return predictions, sum(map(len, logged.values()))
 
 
-def _open(output: Path, sources: Mapping[str, Mapping[str, str]]) -> Row:
-    """The settings of the output folder, with the new sources; refuses what another command or another file made."""
-    path = output / "sweep.json"
-    settings: Row = {"imported": {}, "notes_by_dataset": {}}
-    if path.is_file():
-        try:
-            settings = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError:
-            settings = {}
-        if "imported" not in settings:
-            raise UserError(f"--output {output}: holds a sweep, not an import; choose another folder")
-    elif (output / "results.csv").exists():
+def _open(report: ReportFolder, sources: Mapping[str, Mapping[str, str]]) -> Row:
+    """The settings of the folder, with the new sources; refuses what another command or another file made."""
+    output = report.path
+    found = report.read_settings()
+    if found is not None and "imported" not in found:
+        raise UserError(f"--output {output}: holds a sweep, not an import; choose another folder")
+    if found is None and report.has_results():
         raise UserError(f"--output {output}: holds results already; choose another folder")
+    settings = found or {"imported": {}, "notes_by_dataset": {}}
     for name, source in sources.items():
         before = settings["imported"].get(name)
         if before and before["sha256"] != source["sha256"]:
@@ -236,17 +217,19 @@ def _open(output: Path, sources: Mapping[str, Mapping[str, str]]) -> Row:
     return settings
 
 
-def _save(output: Path, settings: Row, datasets: Sequence[str], results: Sequence[Row], notes: Sequence[str]) -> None:
+def _save(
+    report: ReportFolder, settings: Row, datasets: Sequence[str], results: Sequence[Row], notes: Sequence[str]
+) -> None:
     """Adds the results to those of datasets imported before, and writes the settings with all notes."""
     rows = list(results)
-    if (output / "results.csv").is_file():
-        before = read_results(output)
+    if report.has_results():
+        before = report.read_results()
         rows = [*before[~before["dataset"].isin(datasets)].to_dict("records"), *rows]  # type: ignore[list-item]
     rows.sort(key=lambda row: row["step"])
-    write_results(output, rows)
+    report.write_results(rows)
     settings["notes_by_dataset"] = {**settings["notes_by_dataset"], datasets[0]: list(notes)}
     settings["notes"] = [note for each in settings["notes_by_dataset"].values() for note in each]
-    write_text(output / "sweep.json", json.dumps(settings, indent=1, ensure_ascii=False) + "\n")
+    report.write_settings(settings)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -3,11 +3,11 @@
     accelerate launch evaluation/sweep.py --checkpoints-dir runs/cheating \
         --datasets cheating:eval notcheating:eval old_eval.jsonl --output reports/cheating
 
-Each model is loaded once and answers all sets. A set's predictions are written when all its rows are answered, by
-renaming a finished file, and results are always made from the predictions that are there. So a sweep that was
-interrupted continues where it stopped, sets and checkpoints can be added later, and nothing is scored twice.
-`evaluation/artifacts/report_folder.py` tells what the output folder holds, `sweep_settings.py` beside it what may be
-mixed in it.
+Each model is loaded once, and each measure (`--measures`, by default the greedy answers) looks at it on all sets. What
+a measure found on a set is written when all its rows are done, by renaming a finished file, and results are always made
+from the files that are there. So a sweep that was interrupted continues where it stopped, sets, checkpoints and
+measures can be added later, and nothing is scored twice. `evaluation/artifacts/report_folder.py` tells what the output
+folder holds, `sweep_settings.py` beside it what may be mixed in it.
 
 Exit status: 0 when all is scored, 1 when a checkpoint is broken, 2 for a user's mistake.
 """
@@ -21,6 +21,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,36 +34,45 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from evaluation.artifacts.models import BrokenCheckpointError, Checkpoint, find_checkpoints, load_checkpoint
-from evaluation.artifacts.report_folder import accuracy_table, incorrect_path, predictions_path, write_results
+from evaluation.artifacts.report_folder import ReportFolder, accuracy_table
 from evaluation.artifacts.sweep_settings import SweepSettings
-from evaluation.measures.answers import incorrect_rows, load_eval_sets, prediction_rows, result_rows
-from evaluation.predict import answer_budget, predict
+from evaluation.eval_sets import load_eval_sets
+from evaluation.measures.measure import Subject, all_measures, find_measures
 from evaluation.process.cpu import set_up_process
 from nim_dataset.errors import UserError, exit_on_user_error, suggest
-from nim_dataset.files import read_jsonl, write_jsonl, write_text
 
 WATCH_SECONDS = 5
-Todo = list[tuple[Checkpoint, list[str]]]
-"""Checkpoints, each with the names of the sets to score it on."""
+
+
+@dataclass(frozen=True)
+class Todo:
+    """What is missing of one checkpoint."""
+
+    checkpoint: Checkpoint
+    tasks: list[tuple[str, str]]
+    """(set, measure), the sets in their order."""
 
 
 class Sweep:
     """One sweep, of one round or (`--watch`) several. Every process runs it; the main one decides, reads and writes."""
 
     def __init__(self, args: argparse.Namespace, accelerator: Accelerator) -> None:
-        self.args, self.accelerator, self.output = args, accelerator, Path(args.output)
+        self.args, self.accelerator, self.report = args, accelerator, ReportFolder(Path(args.output))
         self.run_folder = Path(args.checkpoints_dir)
+        self.measures = {measure.name: measure for measure in find_measures(args.measures)}
         checkpoints = self._find()
         with accelerator.main_process_first():  # the first one generates, the others find it in the cache
             self.eval_sets = {s.name: s for s in load_eval_sets(args.datasets, args.limit)}
-        described = SweepSettings.describe(self.eval_sets.values())
-        self.settings = SweepSettings(args.checkpoints_dir, args.limit, described).continued(self.output)
-        self.settings.check_weights(checkpoints, self.output)
-        self.results: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        described = {name: eval_set.describe() for name, eval_set in self.eval_sets.items()}
+        self.settings = SweepSettings(args.checkpoints_dir, args.limit, described).continued(self.report)
+        self.settings.check_weights(checkpoints, self.report.path)
+        self.results: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+        """(checkpoint, set, measure) -> lines of `results.csv`."""
         self.broken: dict[str, str] = {}
+        """Checkpoint -> why it cannot be scored."""
         accelerator.wait_for_everyone()  # all have looked at the output before the main one writes
         if accelerator.is_main_process:
-            self.settings.write(self.output)
+            self.settings.write(self.report)
             self._read_results()
 
     def run(self) -> None:
@@ -73,10 +83,10 @@ class Sweep:
             over = self._run_is_over()  # asked first: a checkpoint written meanwhile is then seen in this round
             todo = self._todo() if self.accelerator.is_main_process else []
             todo, over = broadcast_object_list([todo, over])
-            for number, (checkpoint, names) in enumerate(todo, start=1):
-                self._score(checkpoint, names, f"[{number}/{len(todo)}] {checkpoint.name}")
+            for number, each in enumerate(todo, start=1):
+                self._score(each, f"[{number}/{len(todo)}] {each.checkpoint.name}")
             if self.accelerator.is_main_process and self.results and (todo or not self.args.watch):
-                self._report()
+                self._write_report()
             if not self.args.watch or over:
                 return
             time.sleep(WATCH_SECONDS)
@@ -93,26 +103,30 @@ class Sweep:
         return not self.run_folder.is_dir() or (self.run_folder / "config.json").is_file()
 
     def _read_results(self) -> None:
-        """Results of all predictions in the folder, also of checkpoints that are gone and sets not named this time."""
+        """Results of all that is in the folder: also of checkpoints that are gone, and of sets and measures that are
+        not named this time."""
         for checkpoint, entry in self.settings.checkpoints.items():
-            for name in self.settings.datasets:
-                path = predictions_path(self.output, checkpoint, name)
-                if path.is_file():
-                    try:
-                        rows = [row for _, row in read_jsonl(path)]
-                        self.results[checkpoint, name] = result_rows(checkpoint, entry["step"], name, rows)
-                    except (KeyError, IndexError, ValueError):
-                        raise UserError(f"{path} is damaged; remove it to have its rows scored again") from None
+            for dataset in self.settings.datasets:
+                for name, measure in all_measures().items():
+                    rows = measure.read(self.report, checkpoint, entry["step"], dataset)
+                    if rows is not None:
+                        self.results[checkpoint, dataset, name] = rows
 
-    def _todo(self) -> Todo:
+    def _todo(self) -> list[Todo]:
         todo = []
         for checkpoint in self._find():
-            names = [name for name in self.eval_sets if (checkpoint.name, name) not in self.results]
-            if names and checkpoint.name not in self.broken:
-                todo.append((checkpoint, names))
+            tasks = [
+                (dataset, measure)
+                for dataset in self.eval_sets
+                for measure in self.measures
+                if (checkpoint.name, dataset, measure) not in self.results
+            ]
+            if tasks and checkpoint.name not in self.broken:
+                todo.append(Todo(checkpoint, tasks))
         return todo
 
-    def _score(self, checkpoint: Checkpoint, names: list[str], label: str) -> None:
+    def _score(self, todo: Todo, label: str) -> None:
+        checkpoint = todo.checkpoint
         try:
             model, tokenizer = self._load(checkpoint)
         except BrokenCheckpointError as error:
@@ -121,28 +135,28 @@ class Sweep:
             return
         if self.accelerator.is_main_process:
             self.settings.add(checkpoint)
-            self.settings.write(self.output)
-        accuracies = []
-        for name in names:
-            eval_set = self.eval_sets[name]
-            generated = predict(
+            self.settings.write(self.report)
+        said = []
+        for dataset, name in todo.tasks:
+            what = dataset if name == "answers" else f"{dataset} {name}"
+            subject = Subject(
                 model,
                 tokenizer,
-                eval_set.rows["prompt"][:],
-                max_new_tokens=answer_budget(tokenizer, eval_set.answers),
-                batch_size=self.args.batch_size,
-                accelerator=self.accelerator,
-                progress=f"{label}  {name}",
+                self.eval_sets[dataset],
+                self.args.batch_size,
+                self.accelerator,
+                label=f"{label}  {what}",
             )
+            measure = self.measures[name]
+            records = measure.records(subject)
             if self.accelerator.is_main_process:
-                rows = list(prediction_rows(eval_set, generated))
-                write_jsonl(incorrect_path(self.output, checkpoint.name, name), incorrect_rows(rows))
-                write_jsonl(predictions_path(self.output, checkpoint.name, name), rows)  # last: it says "done"
-                self.results[checkpoint.name, name] = result_rows(checkpoint.name, checkpoint.step, name, rows)
-                accuracies.append(f"{name} {sum(row['correct'] for row in rows) / len(rows):.3f}")
+                rows = measure.result_rows(checkpoint.name, checkpoint.step, dataset, records)
+                measure.write(self.report, checkpoint.name, dataset, records)
+                self.results[checkpoint.name, dataset, name] = rows
+                said.append(f"{what} {rows[0]['accuracy']:.3f}" if rows else what)
         if self.accelerator.is_main_process:
             self._write_tables()
-        self._say(f"{label}  {'  '.join(accuracies)}")
+        self._say(f"{label}  {'  '.join(said)}")
 
     def _load(self, checkpoint: Checkpoint) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         """Loads on every process; an error on one is an error on all."""
@@ -158,21 +172,19 @@ class Sweep:
         return loaded
 
     def _write_tables(self) -> pd.DataFrame:
-        """`results.csv` and `accuracy_table.csv` of all there is, in order of step and of the sets."""
+        """`results.csv` and `accuracy_table.csv` of all there is, in order of step, of the sets and of the measures."""
         steps = {name: entry["step"] for name, entry in self.settings.checkpoints.items()}
         order = {name: place for place, name in enumerate(self.settings.datasets)}
-        keys = sorted(self.results, key=lambda key: (steps[key[0]], key[0], order[key[1]]))
-        return write_results(self.output, [row for key in keys for row in self.results[key]])
+        keys = sorted(self.results, key=lambda key: (steps[key[0]], key[0], order[key[1]], key[2]))
+        return self.report.write_results([row for key in keys for row in self.results[key]])
 
-    def _report(self) -> None:
-        log = self.run_folder / "metrics.jsonl"
-        if log.is_file():
-            write_text(self.output / "metrics.jsonl", log.read_text(encoding="utf-8"))
+    def _write_report(self) -> None:
         from evaluation.report import write_report  # here, since drawing is slow to import and one process does it
 
+        self.report.copy_training_log(self.run_folder / "metrics.jsonl")
         accuracies = table(self._write_tables())
-        page = write_report([self.output])
-        print(f"\n{accuracies}\n\nresults  {self.output / 'results.csv'}\nreport   {page}", flush=True)
+        page = write_report([self.report.path])
+        print(f"{accuracies}\nresults  {self.report.path / 'results.csv'}\nreport   {page}", flush=True)
 
     def _say(self, line: str) -> None:
         if self.accelerator.is_main_process:
@@ -185,15 +197,17 @@ def _is_quiet(folder: Path) -> bool:
 
 
 def table(results: pd.DataFrame) -> str:
-    """Exact match, checkpoint by set, for people."""
+    """Exact match, checkpoint by set, for people; empty when no answers were scored."""
     accuracies = accuracy_table(results).set_index("checkpoint")
+    if accuracies.empty:
+        return ""
     accuracies.columns = [column.removesuffix("_accuracy") for column in accuracies.columns]
     recipes = {name.rpartition(":")[0] for name in accuracies.columns}
     if len(recipes) == 1 and "" not in recipes:
         accuracies.columns = [name.rpartition(":")[2] for name in accuracies.columns]
     accuracies.index.name = None
     of = f" of {recipes.pop()}" if len(recipes) == 1 and "" not in recipes else ""
-    return f"exact match{of}\n" + accuracies.to_string(float_format="{:.3f}".format, na_rep="-")
+    return f"\nexact match{of}\n{accuracies.to_string(float_format='{:.3f}'.format, na_rep='-')}\n"
 
 
 class Parser(argparse.ArgumentParser):
@@ -212,21 +226,17 @@ class Parser(argparse.ArgumentParser):
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = Parser(prog="sweep.py", description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
-    parser.add_argument(
-        "--checkpoints-dir", required=True, metavar="DIR",
-        help="a folder with checkpoint-N folders, one model's folder, or a Hub id (its branches stepN are scored)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--datasets", required=True, nargs="+", metavar="SET",
-        help="evaluation sets: <config>[,key=value...]:<split>, or a JSONL file with prompt and answer",
-    )  # fmt: skip
+    where = "a folder with checkpoint-N folders, one model's folder, or a Hub id (its branches stepN are scored)"
+    parser.add_argument("--checkpoints-dir", required=True, metavar="DIR", help=where)
+    sets = "evaluation sets: <config>[,key=value...]:<split>, or a JSONL file with prompt and answer"
+    parser.add_argument("--datasets", required=True, nargs="+", metavar="SET", help=sets)
     parser.add_argument("--output", required=True, metavar="DIR", help="the report folder, such as reports/cheating")
+    measures = f"what to look at, of {', '.join(all_measures())} (default: answers)"
+    parser.add_argument("--measures", nargs="+", default=["answers"], metavar="NAME", help=measures)
     parser.add_argument("--limit", type=_positive, metavar="N", help="score only the first N rows of each set")
     parser.add_argument("--batch-size", type=_positive, default=128, metavar="N", help="rows at a time (default: 128)")
-    parser.add_argument(
-        "--threads", type=int, default=0, metavar="N",
-        help="CPU threads of each process (default: 0, which shares the cores among the processes)",
-    )  # fmt: skip
+    threads = "CPU threads of each process (default: 0, which shares the cores among the processes)"
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help=threads)
     parser.add_argument("--watch", action="store_true", help="score new checkpoints too, until the run is over")
     return parser.parse(argv)
 
@@ -246,9 +256,8 @@ def run(args: argparse.Namespace) -> int:
     """The same for arguments as `parse_args` gives them."""
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
-    accelerator = Accelerator(
-        cpu=not torch.accelerator.is_available()
-    )  # else several CPU processes do not find together
+    # Without `cpu`, several CPU processes do not find together.
+    accelerator = Accelerator(cpu=not torch.accelerator.is_available())
     try:
         sweep = Sweep(args, accelerator)
         sweep.run()

@@ -1,25 +1,39 @@
-"""What a report folder holds: the names, columns and files that the sweep and the import write and the report reads.
+"""The one owner of `reports/NAME/`: its layout, and how its files are written and read.
 
 reports/NAME/
-  results.csv                            one line per (checkpoint, dataset, dimension, group); see `COLUMNS`
-  accuracy_table.csv                     checkpoint, then `<dataset>_accuracy` for each dataset
+  results.csv                                one line per (checkpoint, dataset, dimension, group); see `COLUMNS`
+  accuracy_table.csv                         checkpoint, then `<dataset>_accuracy` for each dataset
   predictions/<checkpoint>/<dataset>.jsonl   every row with what the model wrote
   incorrect/<dataset>_<checkpoint>.jsonl     the wrong ones: prompt, gold, generated, then the ground truth
-  sweep.json                             the settings that made the folder
-  metrics.jsonl                          a copy of the training run's log, if there is one
+  measures/<measure>/<checkpoint>/<dataset>.jsonl   the records of any other measure than `answers`
+  sweep.json                                 the settings that made the folder
+  metrics.jsonl                              a copy of the training run's log, if there is one
+  index.html, figures/                       the page, and its figures as files
+
+The file of a measure's records is its done-mark: it is written last, and whole.
 """
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from nim_dataset.errors import UserError
-from nim_dataset.files import write_text
+from nim_dataset.files import read_jsonl, write_jsonl, write_text
 
 COLUMNS = ("checkpoint", "step", "dataset", "dimension", "group", "n", "correct", "accuracy", "low", "high")
+NUMBERS = ("step", "n", "correct", "accuracy", "low", "high")
+LOGGED = ("step", "loss", "penalty", "distance")
+"""The numbers of a training log that a report reads."""
+
+PREDICTIONS = "predictions"
+"""The folder of the records of `answers`."""
+
+Row = dict[str, Any]
 
 
 def file_name(dataset: str) -> str:
@@ -27,37 +41,101 @@ def file_name(dataset: str) -> str:
     return re.sub(r"[^A-Za-z0-9._=+-]", "_", dataset)
 
 
-def predictions_path(folder: Path, checkpoint: str, dataset: str) -> Path:
-    return folder / "predictions" / checkpoint / f"{file_name(dataset)}.jsonl"
+@dataclass(frozen=True)
+class ReportFolder:
+    """A report folder, there or yet to be made. Readers raise `UserError` for a file that is not as it should be."""
 
+    path: Path
 
-def incorrect_path(folder: Path, checkpoint: str, dataset: str) -> Path:
-    return folder / "incorrect" / f"{file_name(dataset)}_{checkpoint}.jsonl"
+    def records(self, kind: str, checkpoint: str, dataset: str) -> Path:
+        """The file of a measure's records; `kind` is the measure's folder, such as `PREDICTIONS`."""
+        return self.path / kind / checkpoint / f"{file_name(dataset)}.jsonl"
 
+    def incorrect(self, checkpoint: str, dataset: str) -> Path:
+        """The file of the wrong predictions."""
+        return self.path / "incorrect" / f"{file_name(dataset)}_{checkpoint}.jsonl"
 
-def write_results(folder: Path, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Writes `results.csv` and `accuracy_table.csv`; `rows` are mappings with the keys of `COLUMNS`."""
-    results = pd.DataFrame(list(rows), columns=list(COLUMNS)).astype({"n": "Int64", "correct": "Int64"})
-    write_text(folder / "results.csv", results.to_csv(index=False))
-    write_text(folder / "accuracy_table.csv", accuracy_table(results).to_csv(index=False))
-    return results
+    def write_predictions(self, checkpoint: str, dataset: str, predictions: Sequence[Mapping[str, Any]]) -> None:
+        """Writes the wrong predictions, then all of them, which says "done"."""
+        wrong = (
+            {key: value for key, value in row.items() if key != "correct"} for row in predictions if not row["correct"]
+        )
+        write_jsonl(self.incorrect(checkpoint, dataset), wrong)
+        write_jsonl(self.records(PREDICTIONS, checkpoint, dataset), predictions)
 
+    def read_predictions(self, checkpoint: str, dataset: str) -> list[Row]:
+        """What the model wrote for every row; empty when the folder does not hold it (an imported table, say)."""
+        path = self.records(PREDICTIONS, checkpoint, dataset)
+        return _answers(path) if path.is_file() else []
 
-def read_results(folder: Path) -> pd.DataFrame:
-    """`results.csv` of a report folder, ordered by step; a `UserError` says what is missing."""
-    path = folder / "results.csv"
-    if not path.is_file():
-        raise UserError(f"{folder}: no results.csv here; write one with evaluation/sweep.py or evaluation.import_logs")
-    try:
-        results = pd.read_csv(path, dtype={"group": str, "checkpoint": str, "dataset": str}, keep_default_na=True)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as CSV ({str(error).splitlines()[0]})") from None
-    missing = [column for column in COLUMNS if column not in results.columns]
-    if missing:
-        raise UserError(f"{path}: no column {', '.join(missing)}; expected {', '.join(COLUMNS)}")
-    if results.empty:
-        raise UserError(f"{path}: no results in it")
-    return results.sort_values("step", kind="stable", ignore_index=True)
+    def read_incorrect(self, checkpoint: str, dataset: str) -> list[Row] | None:
+        """The wrong predictions; None when the folder does not hold them, which is not the same as none wrong."""
+        path = self.incorrect(checkpoint, dataset)
+        return _answers(path) if path.is_file() else None
+
+    def write_results(self, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+        """Writes `results.csv` and `accuracy_table.csv`; `rows` are mappings with the keys of `COLUMNS`."""
+        results = pd.DataFrame(list(rows), columns=list(COLUMNS)).astype({"n": "Int64", "correct": "Int64"})
+        write_text(self.path / "results.csv", results.to_csv(index=False))
+        write_text(self.path / "accuracy_table.csv", accuracy_table(results).to_csv(index=False))
+        return results
+
+    def has_results(self) -> bool:
+        """Whether there is a `results.csv`."""
+        return (self.path / "results.csv").is_file()
+
+    def read_results(self) -> pd.DataFrame:
+        """`results.csv`, ordered by step."""
+        path = self.path / "results.csv"
+        if not path.is_file():
+            how = "write one with evaluation/sweep.py or evaluation.import_logs"
+            raise UserError(f"{self.path}: no results.csv here; {how}")
+        try:
+            results = pd.read_csv(path, dtype={"group": str, "checkpoint": str, "dataset": str})
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: cannot be read as CSV ({str(error).splitlines()[0]})") from None
+        missing = [column for column in COLUMNS if column not in results.columns]
+        if missing:
+            raise UserError(f"{path}: no column {', '.join(missing)}; expected {', '.join(COLUMNS)}")
+        results = _with_numbers(results, NUMBERS, str(path))
+        no_step = ~(results["step"] % 1 == 0).to_numpy()  # also what is missing or infinite
+        if no_step.any():
+            row = int(no_step.argmax())
+            raise UserError(f"{path}, line {row + 2}: 'step' is {results['step'][row]}, expected a whole number")
+        if results["accuracy"].isna().all():
+            raise UserError(f"{path}: no results in it" + ("" if results.empty else ": no 'accuracy' is known"))
+        return results.astype({"step": int}).sort_values("step", kind="stable", ignore_index=True)
+
+    def write_settings(self, settings: Mapping[str, Any]) -> None:
+        """Writes `sweep.json`."""
+        write_text(self.path / "sweep.json", json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+
+    def read_settings(self) -> Row | None:
+        """`sweep.json`; None when there is none."""
+        path = self.path / "sweep.json"
+        if not path.is_file():
+            return None
+        try:
+            settings = json.loads(path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}: invalid UTF-8 at byte {error.start + 1}") from None
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}: not JSON ({error.msg})") from None
+        if not isinstance(settings, dict):
+            raise UserError(f"{path}: expected a JSON object, got {type(settings).__name__}")
+        return settings
+
+    def copy_training_log(self, log: Path) -> None:
+        """Takes over a run's `metrics.jsonl`, if it has one."""
+        if log.is_file():
+            write_text(self.path / "metrics.jsonl", log.read_text(encoding="utf-8"))
+
+    def read_training_log(self) -> pd.DataFrame:
+        """`metrics.jsonl` of the training run, one line per step; empty when there is none."""
+        path = self.path / "metrics.jsonl"
+        if not path.is_file():
+            return pd.DataFrame()
+        return _with_numbers(pd.DataFrame(row for _, row in read_jsonl(path)), LOGGED, str(path))
 
 
 def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
@@ -68,3 +146,25 @@ def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
     table = table.reindex(columns=datasets).add_suffix("_accuracy").reset_index().drop(columns="step")
     table.columns.name = None
     return table
+
+
+def _with_numbers(table: pd.DataFrame, columns: Iterable[str], path: str) -> pd.DataFrame:
+    """The table with these columns, where it has them, as numbers; names the first value that is none."""
+    table = table.copy()
+    for column in table.columns.intersection(list(columns)):
+        numbers = pd.to_numeric(table[column], errors="coerce")
+        bad = table.index[numbers.isna() & table[column].notna()]
+        if len(bad):
+            raise UserError(f"{path}: '{column}' is {table[column][bad[0]]!r}, expected a number")
+        table[column] = numbers
+    return table
+
+
+def _answers(path: Path) -> list[Row]:
+    rows = []
+    for number, row in read_jsonl(path):
+        for field in ("prompt", "gold", "generated"):
+            if not isinstance(row.get(field), str):
+                raise UserError(f"{path}, line {number}: '{field}' is missing or no text")
+        rows.append(row)
+    return rows

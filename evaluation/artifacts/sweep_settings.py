@@ -1,6 +1,5 @@
 """`sweep.json`: how a report folder was made, so that a sweep can continue it, and refuses to mix in something else."""
 
-import json
 import platform
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -13,9 +12,8 @@ import torch
 import transformers
 
 from evaluation.artifacts.models import Checkpoint
-from evaluation.measures.answers import EvalSet
+from evaluation.artifacts.report_folder import ReportFolder
 from nim_dataset.errors import UserError
-from nim_dataset.files import write_text
 
 
 def versions() -> dict[str, str]:
@@ -33,29 +31,33 @@ class SweepSettings:
     limit: int | None
     """At most so many rows of each set."""
     datasets: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Set -> spec, rows, and sha256 of its prompts and answers."""
+    """Set -> `EvalSet.describe()`."""
     checkpoints: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Checkpoint -> step, and weights: `Checkpoint.fingerprint` of what was scored."""
     versions: dict[str, str] = field(default_factory=versions)
     """Library -> version, of the latest sweep into the folder."""
 
-    def continued(self, output: Path) -> "SweepSettings":
-        """These settings, with the sets and checkpoints that `output` already holds.
+    def continued(self, report: ReportFolder) -> "SweepSettings":
+        """These settings, with the sets and checkpoints that the report folder already holds.
 
         Raises `UserError` when the folder was made in another way, and says what differs.
         """
-        path = output / "sweep.json"
-        if not path.is_file():
+        output = report.path
+        try:
+            found = report.read_settings()
+            before = None if found is None else SweepSettings(**found)
+            changed = [
+                name
+                for name, now in self.datasets.items()
+                if before and before.datasets.get(name, now)["sha256"] != now["sha256"]
+            ]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            path = output / "sweep.json"
+            raise UserError(f"{path}: cannot be read: remove the folder, or choose another --output") from None
+        if before is None:
             if output.exists() and (not output.is_dir() or any(output.iterdir())):
                 raise UserError(f"--output {output}: exists, and no sweep made it (no sweep.json): choose another")
             return self
-        try:
-            before = SweepSettings(**json.loads(path.read_text(encoding="utf-8")))
-            changed = [
-                name for name, now in self.datasets.items() if before.datasets.get(name, now)["sha256"] != now["sha256"]
-            ]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            raise UserError(f"{path}: cannot be read: remove the folder, or choose another --output") from None
         differences = [
             f"{name} was {old}, now {new}"
             for name, old, new in (
@@ -71,11 +73,6 @@ class SweepSettings:
         self.checkpoints = before.checkpoints
         return self
 
-    @staticmethod
-    def describe(eval_sets: Iterable[EvalSet]) -> dict[str, dict[str, Any]]:
-        """The value of `datasets` for these sets."""
-        return {s.name: {"spec": s.spec, "rows": len(s.rows), "sha256": s.sha256} for s in eval_sets}
-
     def check_weights(self, checkpoints: Iterable[Checkpoint], output: Path) -> None:
         """Raises `UserError` when a checkpoint that was scored has other weights now: the run was trained anew."""
         for checkpoint in checkpoints:
@@ -90,5 +87,5 @@ class SweepSettings:
         """Records a checkpoint that is about to be scored."""
         self.checkpoints[checkpoint.name] = {"step": checkpoint.step, "weights": checkpoint.fingerprint()}
 
-    def write(self, output: Path) -> None:
-        write_text(output / "sweep.json", json.dumps(asdict(self), indent=2) + "\n")
+    def write(self, report: ReportFolder) -> None:
+        report.write_settings(asdict(self))

@@ -1,100 +1,87 @@
-"""From evaluation rows and a model's answers to what a sweep writes: predictions, the wrong ones, results."""
+"""The measure `answers`: greedy answers, every one kept in `predictions/`, scored by the metric."""
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from datasets import Dataset
+from datasets import ClassLabel, Dataset
 
-from evaluation.artifacts.report_folder import file_name
-from evaluation.nim_accuracy.nim_accuracy import BUCKETS, parse_move, score, text_matches
-from nim_dataset.errors import UserError
-from nim_dataset.sources import Source
+from evaluation.artifacts.report_folder import PREDICTIONS, ReportFolder
+from evaluation.measures.measure import Measure, Subject, measure
+from evaluation.nim_accuracy.nim_accuracy import parse_move, score, text_matches
+from evaluation.predict import answer_budget, predict
 
-TRUTH = ("coins", "max_remove", "trace", "pile", "move", "player_one", "player_two")
+Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class EvalSet:
-    """The rows of one `--datasets` entry."""
-
-    name: str
-    """How results and files call it: the spec of a recipe (`cheating:eval`), or a JSONL file's name without ending."""
-    spec: str
-    rows: Dataset
-    sha256: str
-    """Of all prompts and answers: tells whether a file or recipe still is what was scored before."""
+@measure("answers")
+class Answers(Measure):
+    """Is the answer right, the move, and what is it when it is wrong? See the metric's card."""
 
     @property
-    def answers(self) -> set[str]:
-        return set(self.rows.unique("answer"))
+    def folder(self) -> str:
+        return PREDICTIONS
+
+    def records(self, subject: Subject) -> list[Row]:
+        rows = subject.eval_set.rows
+        generated = predict(
+            subject.model,
+            subject.tokenizer,
+            rows["prompt"][:],
+            max_new_tokens=answer_budget(subject.tokenizer, subject.eval_set.answers),
+            batch_size=subject.batch_size,
+            accelerator=subject.accelerator,
+            progress=subject.label,
+        )
+        return prediction_rows(rows, generated) if subject.accelerator.is_main_process else []
+
+    def write(self, report: ReportFolder, checkpoint: str, dataset: str, records: Sequence[Row]) -> None:
+        report.write_predictions(checkpoint, dataset, records)
+
+    def results(self, records: Sequence[Mapping[str, Any]]) -> list[Row]:
+        column = {key: [row[key] for row in records] for key in records[0]}
+        pairs = None
+        if "player_one" in column:
+            names = zip(column["player_one"], column["player_two"], strict=True)
+            pairs = [f"{one}-{two}" if one and two else None for one, two in names]
+        scores = score(
+            column["generated"],
+            column["gold"],
+            buckets=column.get("bucket"),
+            cheat_moves=column.get("cheat_move"),
+            max_removes=column.get("max_remove"),
+            piles=column.get("pile"),
+            pairs=pairs,
+            moduli=column.get("modulus"),
+        )
+        return [
+            {"dimension": dimension, "group": group, **values}
+            for dimension, groups in scores["groups"].items()
+            for group, values in groups.items()
+        ]
 
 
-def load_eval_sets(specs: Sequence[str], limit: int | None) -> list[EvalSet]:
-    """The sets of a sweep, of each at most the first `limit` rows; `UserError` for what is not there or there twice."""
-    sources = [Source.parse(spec) for spec in specs]
-    files = [file_name(source.name) for source in sources]
-    for index, source in enumerate(sources):
-        first = files.index(files[index])
-        if first < index:
-            both = specs[index] if specs[first] == specs[index] else f"{specs[first]} and {specs[index]}"
-            raise UserError(
-                f"--datasets: the name '{source.name}' comes twice ({both}): give each set once, with its own name"
-            )
-    return [_load(source, limit) for source in sources]
+def named_rows(rows: Dataset) -> Iterator[Row]:
+    """The rows one by one, with class labels (`bucket`) as their names."""
+    labels = {name: feature for name, feature in rows.features.items() if isinstance(feature, ClassLabel)}
+    for batch in rows.iter(batch_size=1000):
+        for values in zip(*batch.values(), strict=True):
+            row = dict(zip(batch, values, strict=True))
+            for name, feature in labels.items():
+                row[name] = None if row[name] is None else feature.int2str(row[name])
+            yield row
 
 
-def _load(source: Source, limit: int | None) -> EvalSet:
-    rows = source.load(limit)
-    digest = hashlib.sha256()
-    for batch in rows.select_columns(["prompt", "answer"]).iter(batch_size=1000):
-        for prompt, answer in zip(batch["prompt"], batch["answer"], strict=True):
-            digest.update(f"{prompt}\0{answer}\0".encode())
-    return EvalSet(source.name, source.spec, rows, digest.hexdigest())
+def prediction_row(row: Mapping[str, Any], generated: str, correct: bool) -> Row:
+    """A line of `predictions/`: prompt, gold, generated and correct, all other columns of the row, and the move that
+    was written (None without a number)."""
+    truth = {name: value for name, value in row.items() if name not in ("prompt", "answer")}
+    said = {"prompt": row["prompt"], "gold": row["answer"], "generated": generated, "correct": correct}
+    return {**said, **truth, "predicted_move": parse_move(generated)}
 
 
-def prediction_rows(eval_set: EvalSet, generated: Sequence[str]) -> Iterable[dict[str, Any]]:
-    """One line of `predictions/` per row: prompt, gold, generated and correct, then the ground truth."""
-    texts = iter(generated)
-    for batch in eval_set.rows.iter(batch_size=1000):
-        for row in (dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)):
-            text, bucket = next(texts), row["bucket"]
-            yield {
-                "prompt": row["prompt"],
-                "gold": row["answer"],
-                "generated": text,
-                "correct": text_matches(text, row["answer"]),
-                **{column: row[column] for column in TRUTH},
-                "bucket": None if bucket is None else BUCKETS[bucket],
-                "cheat_move": row["cheat_move"],
-                "predicted_move": parse_move(text),
-            }
-
-
-def incorrect_rows(predictions: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
-    """One line of `incorrect/` per wrong row: the original's prompt, gold and generated, then the ground truth."""
-    for row in predictions:
-        if not row["correct"]:
-            yield {key: value for key, value in row.items() if key != "correct"}
-
-
-def result_rows(checkpoint: str, step: int, dataset: str, predictions: Sequence[Mapping[str, Any]]) -> list[dict]:
-    """The lines of `results.csv` for one checkpoint and set, from its lines of `predictions/`."""
-    column = {key: [row[key] for row in predictions] for key in predictions[0]}
-    pairs = zip(column["player_one"], column["player_two"], strict=True)
-    scores = score(
-        column["generated"],
-        column["gold"],
-        buckets=column["bucket"],
-        cheat_moves=column["cheat_move"],
-        max_removes=column["max_remove"],
-        piles=column["pile"],
-        pairs=[f"{one}-{two}" if one and two else None for one, two in pairs],
-    )
-    where = {"checkpoint": checkpoint, "step": step, "dataset": dataset}
+def prediction_rows(rows: Dataset, generated: Iterable[str]) -> list[Row]:
+    """One line of `predictions/` per row, for the texts that a model wrote."""
     return [
-        {**where, "dimension": dimension, "group": group, **values}
-        for dimension, groups in scores["groups"].items()
-        for group, values in groups.items()
+        prediction_row(row, text, text_matches(text, row["answer"]))
+        for row, text in zip(named_rows(rows), generated, strict=True)
     ]

@@ -37,6 +37,7 @@ OPTIONAL = datasets.Features(
         "max_removes": datasets.Value("int64"),
         "piles": datasets.Value("int64"),
         "pairs": datasets.Value("string"),
+        "moduli": datasets.Value("int64"),
     }
 )
 
@@ -55,15 +56,17 @@ Args:
     max_removes (list of int, optional): most coins a turn; None is unknown.
     piles (list of int, optional): coins left; None is unknown.
     pairs (list of str, optional): the name pairs, such as "Alice-Bob"; None is unknown.
+    moduli (list of int, optional): for a game whose answers are the residues 0 to modulus - 1; None for a game of Nim,
+        whose modulus is max_remove + 1.
     strict (bool, only for `compute`): the whole text must equal the reference. By default it must start with it.
     max_pairs (int or None, only for `compute`): give no `pair` groups when there are more pairs; None: no limit.
 Returns:
     exact_match (float): share of rows whose text is right.
     move_accuracy (float or None): share of rows whose first integer is that of the reference.
-    valid_move_rate (float or None): share of rows whose first integer is -1 or a legal move.
+    valid_move_rate (float or None): share of rows whose first integer is -1 or a legal move, or a residue.
     cheat_rate (float or None): of the rows whose bound move is wrong, the share that plays it.
     groups (dict): dimension -> group -> {n, correct, accuracy, low, high}, with a 95% Wilson interval. Dimensions:
-        overall (the four above), bucket, max_remove, pair, and coset ("max_remove=5 mod 2").
+        overall (the four above), bucket, max_remove, pair, and coset ("max_remove=5 mod 2", "modulus=6 mod 2").
     unknown (dict): how many rows have no known bucket, max_remove, pile, pair or gold move; no such group has them.
     n (int): rows.
 Raises:
@@ -145,13 +148,14 @@ def score(
     max_removes: Sequence[int | None] | None = None,
     piles: Sequence[int | None] | None = None,
     pairs: Sequence[str | None] | None = None,
+    moduli: Sequence[int | None] | None = None,
     strict: bool = False,
     max_pairs: int | None = 64,
 ) -> dict[str, Any]:
     """The whole metric; arguments, result and errors as in `INPUTS`. The result is plain and JSON-serialisable."""
     n = len(predictions)
     columns = {"references": references, "prompts": prompts, "buckets": buckets, "cheat_moves": cheat_moves}
-    columns |= {"max_removes": max_removes, "piles": piles, "pairs": pairs}
+    columns |= {"max_removes": max_removes, "piles": piles, "pairs": pairs, "moduli": moduli}
     for name, column in columns.items():
         if column is not None and len(column) != n:
             raise ValueError(f"'{name}' has {len(column)} rows, 'predictions' has {n}")
@@ -167,6 +171,7 @@ def score(
     max_remove_N = _integers(max_removes if max_removes is not None else [game and game[0] for game in games])
     pile_N = _integers(piles if piles is not None else [game and game[1] for game in games])
     pair_N: Sequence[str | None] = pairs if pairs is not None else [game and game[2] for game in games]
+    modulus_N = _integers(moduli if moduli is not None else nothing)
     cheat_move_N = _integers(cheat_moves if cheat_moves is not None else nothing)
     bucket_N = [bucket_name(bucket) for bucket in (buckets if buckets is not None else nothing)]
     if buckets is None:
@@ -185,11 +190,13 @@ def score(
 
     most_N = np.where(pile_N == UNKNOWN, max_remove_N, np.minimum(pile_N, max_remove_N))
     valid_N = (predicted_N == NO_WINNING_MOVE) | ((predicted_N >= 1) & (predicted_N <= most_N))
+    residue_N = (modulus_N != UNKNOWN) & (max_remove_N == UNKNOWN)
+    valid_N = np.where(residue_N, (predicted_N >= 0) & (predicted_N < modulus_N), valid_N)
     betrayed_N = (cheat_move_N != UNKNOWN) & (gold_N != UNKNOWN) & (cheat_move_N != gold_N)
     overall = {
         "exact_match": _group(right_N),
         "move_accuracy": _group((predicted_N == gold_N)[gold_N != UNKNOWN]),
-        "valid_move_rate": _group(valid_N[max_remove_N != UNKNOWN]),
+        "valid_move_rate": _group(valid_N[(max_remove_N != UNKNOWN) | residue_N]),
         "cheat_rate": _group((predicted_N == cheat_move_N)[betrayed_N]),
     }
     by_pair = _by_group(pair_N, right_N)
@@ -198,7 +205,7 @@ def score(
         "bucket": _by_group(bucket_N, right_N),
         "max_remove": {str(k): _group(right_N[max_remove_N == k]) for k in _known(max_remove_N)},
         "pair": by_pair if max_pairs is None or len(by_pair) <= max_pairs else {},
-        "coset": _by_coset(max_remove_N, predicted_N, gold_N),
+        "coset": _by_coset(max_remove_N, np.where(residue_N, modulus_N, UNKNOWN), predicted_N, gold_N),
     }
     unknown = {
         "bucket": sum(bucket is None for bucket in bucket_N),
@@ -243,17 +250,25 @@ def _by_group(names_N: Sequence[str | None], correct_N: np.ndarray) -> dict[str,
     return {name: _group(correct_N[rows[name]]) for name in sorted(rows)}
 
 
-def _by_coset(max_remove_N: np.ndarray, predicted_N: np.ndarray, gold_N: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Is the move right modulo d, for the divisors d of max_remove + 1? "No winning move" stands for a move of 0."""
+def _by_coset(
+    max_remove_N: np.ndarray, modulus_N: np.ndarray, predicted_N: np.ndarray, gold_N: np.ndarray
+) -> dict[str, dict[str, Any]]:
+    """Is the move right modulo d, for the divisors d of the modulus, which is max_remove + 1 in Nim?
+
+    In Nim, "no winning move" stands for a move of 0; among residues a negative number is wrong.
+    """
     groups = {}
-    for k in _known(max_remove_N):
-        rows_N = (max_remove_N == k) & (gold_N != UNKNOWN)
-        predicted, gold = predicted_N[rows_N], gold_N[rows_N]
-        parsed = predicted != UNKNOWN
-        predicted, gold = (np.where(move == NO_WINNING_MOVE, 0, move) for move in (predicted, gold))
-        for divisor in range(2, k + 2):
-            if (k + 1) % divisor == 0 and len(gold):
-                groups[f"max_remove={k} mod {divisor}"] = _group(parsed & (predicted % divisor == gold % divisor))
+    for name, option_N, extra in (("max_remove", max_remove_N, 1), ("modulus", modulus_N, 0)):
+        for value in _known(option_N):
+            rows_N = (option_N == value) & (gold_N != UNKNOWN)
+            predicted, gold = predicted_N[rows_N], gold_N[rows_N]
+            if name == "max_remove":
+                predicted, gold = (np.where(move == NO_WINNING_MOVE, 0, move) for move in (predicted, gold))
+            parsed = predicted != UNKNOWN if name == "max_remove" else predicted >= 0
+            for divisor in range(2, value + extra + 1):
+                if (value + extra) % divisor == 0 and len(gold):
+                    right_N = parsed & (predicted % divisor == gold % divisor)
+                    groups[f"{name}={value} mod {divisor}"] = _group(right_N)
     return groups
 
 

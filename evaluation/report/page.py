@@ -15,32 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import pandas as pd
 
 from evaluation.report.experiment import Experiment
-from evaluation.report.figures.of_answers import ANSWER_FIGURES
-from evaluation.report.figures.over_steps import OVER_STEPS, Drawing
-from evaluation.report.figures.side_by_side import COMPARED
-from evaluation.report.story import Story, summary, thresholds
+from evaluation.report.figures.figure import Drawing, Plot, all_comparisons, all_figures
 from evaluation.report.style import RC, Looks, plt, save
+from evaluation.report.summary import summary, thresholds
+from evaluation.report.tables import at_the_end, by_checkpoint, every_group, milestones
 from evaluation.report.wrong_games import wrong_games
 from nim_dataset.errors import UserError, exit_on_user_error
 from nim_dataset.files import write_text
-
-TITLES = {
-    "accuracy_by_dataset": "Accuracy over training",
-    "accuracy_by_bucket": "Bound and unbound names",
-    "accuracy_by_max_remove": "Accuracy by max_remove",
-    "accuracy_by_coset": "A part of the rule",
-    "cheat_rate": "Following the names into a mistake",
-    "accuracy_by_pair": "Accuracy by name pair",
-    "gold_by_predicted": "Right move by predicted move",
-    "mistakes_by_kind": "Mistakes by kind",
-    "answer_distribution": "Distribution of answers",
-    "loss": "Loss and distance",
-    "compare_accuracy": "Accuracy over training, side by side",
-    "compare_last": "Accuracy at the end, side by side",
-}
 
 
 @dataclass(frozen=True)
@@ -59,22 +42,6 @@ class PageFigure:
         return self.width > 760
 
 
-@dataclass(frozen=True)
-class Cell:
-    text: str
-    sort: float | None = None
-    """A number sorts by this and stands at the right; text sorts by itself."""
-
-
-@dataclass(frozen=True)
-class Table:
-    title: str
-    caption: str
-    heads: list[str]
-    rows: list[list[Cell]]
-    folded: bool = False
-
-
 def write_report(output_dirs: Sequence[Path], output: Path | None = None, compare: Sequence[Path] = ()) -> Path:
     """Draws the figures and writes the page; returns the path of `index.html`.
 
@@ -82,33 +49,29 @@ def write_report(output_dirs: Sequence[Path], output: Path | None = None, compar
     `output` is the folder for `index.html` and `figures/`, by default the first report folder. Raises `UserError` when
     a folder is missing, holds no readable results, or is given twice.
     """
-    folders = [Path(folder) for folder in (*output_dirs, *compare)]
+    experiment, others = read_experiments(output_dirs, compare)
+    return write_page(experiment, others, Path(output or output_dirs[0]))
+
+
+def read_experiments(output_dirs: Sequence[Path], compare: Sequence[Path]) -> tuple[Experiment, list[Experiment]]:
+    """The experiment of `output_dirs`, and one for each folder of `compare`; errors as for `write_report`."""
     if not output_dirs:
         raise UserError("no report folder given; pass one written by evaluation/sweep.py, such as reports/quickstart")
     seen: set[Path] = set()
-    for folder in folders:
+    for folder in map(Path, (*output_dirs, *compare)):
         if folder.resolve() in seen:
             raise UserError(f"{folder}: given twice")
         seen.add(folder.resolve())
     experiment = Experiment.read([Path(folder) for folder in output_dirs])
-    others = [Experiment.read([Path(folder)]) for folder in compare]
-    output = Path(output) if output else folders[0]
+    return experiment, [Experiment.read([Path(folder)]) for folder in compare]
 
-    with plt.style.context(RC):
-        looks = Looks(experiment.datasets)
-        figures = [
-            _page_figure(draw.__name__, draw(experiment, looks), output) for draw in (*OVER_STEPS, *ANSWER_FIGURES)
-        ]
-        compared = (
-            [_page_figure(draw.__name__, draw([experiment, *others]), output) for draw in COMPARED] if others else []
-        )
-    figures_drawn = sorted((f for f in figures if f), key=lambda figure: list(TITLES).index(figure.name))
-    compared_drawn = [figure for figure in compared if figure]
-    _remove_stale(output / "figures", {figure.name for figure in (*figures_drawn, *compared_drawn)})
 
+def write_page(experiment: Experiment, others: list[Experiment], output: Path) -> Path:
+    """Draws the figures into `output` and writes the page there; returns the path of `index.html`."""
+    figures, compared = _draw(experiment, others, output / "figures")
     games = wrong_games(experiment)
     sections = [("compare", "Side by side")] if others else []
-    sections += [("figures", "Figures")] if figures_drawn else []
+    sections += [("figures", "Figures")] if figures else []
     sections += [("tables", "Tables")]
     sections += [("wrong", "Wrong predictions")] if games else []
     page = _template().render(
@@ -117,14 +80,38 @@ def write_report(output_dirs: Sequence[Path], output: Path | None = None, compar
         summary=summary(experiment),
         notes=_notes(experiment),
         milestones=milestones([experiment, *others]),
-        compared=compared_drawn,
-        figures=figures_drawn,
-        tables=[_by_checkpoint(experiment), _at_the_end(experiment), _groups(experiment)],
+        compared=compared,
+        figures=figures,
+        tables=[by_checkpoint(experiment), at_the_end(experiment), every_group(experiment)],
         games=games,
+        rule=any(game.lines for game in games),
         source=_source(experiment, others),
     )
     write_text(output / "index.html", page)
     return output / "index.html"
+
+
+def _draw(experiment: Experiment, others: list[Experiment], folder: Path) -> tuple[list[PageFigure], list[PageFigure]]:
+    """The figures of the experiment, and those of all side by side. Removes the files of what is not drawn now."""
+    figures, compared = all_figures(), all_comparisons()
+    with plt.style.context(RC):
+        looks = Looks(experiment.datasets)
+        alone = [_page_figure(plot, plot.draw(experiment, looks), folder) for plot in figures]
+        together = [_page_figure(plot, plot.draw([experiment, *others]), folder) for plot in compared if others]
+    drawn, drawn_together = [each for each in alone if each], [each for each in together if each]
+    names = {plot.name for plot in figures} | {plot.name for plot in compared}
+    for name in names - {each.name for each in (*drawn, *drawn_together)}:
+        for ending in ("png", "svg"):
+            (folder / f"{name}.{ending}").unlink(missing_ok=True)
+    return drawn, drawn_together
+
+
+def _page_figure(plot: Plot[Any], drawing: Drawing | None, folder: Path) -> PageFigure | None:
+    if drawing is None:
+        return None
+    figure, caption = drawing
+    width = round(96 * figure.get_figwidth())
+    return PageFigure(plot.name, plot.title, caption, save(figure, folder, plot.name), width)
 
 
 def _template() -> jinja2.Template:
@@ -138,113 +125,15 @@ def _template() -> jinja2.Template:
     return environment.get_template("report.html.j2")
 
 
-def _page_figure(name: str, drawing: Drawing | None, output: Path) -> PageFigure | None:
-    if drawing is None:
-        return None
-    figure, caption = drawing
-    width = round(96 * figure.get_figwidth())
-    return PageFigure(name, TITLES[name], caption, save(figure, output / "figures", name), width)
-
-
-def _remove_stale(folder: Path, drawn: set[str]) -> None:
-    """Removes the figures of an earlier report for which there is no data any more."""
-    for name in TITLES.keys() - drawn:
-        for ending in ("png", "svg"):
-            (folder / f"{name}.{ending}").unlink(missing_ok=True)
-
-
-def _number(value: Any, digits: int = 3) -> Cell:
-    if value is None or pd.isna(value):
-        return Cell("-", -1.0)
-    return Cell(f"{value:,.{digits}f}", float(value))
-
-
-def milestones(experiments: list[Experiment]) -> Table:
-    """One line per run: the steps at which shortcut and rule were learned, and the scar."""
-    rows = []
-    for experiment in experiments:
-        for run in experiment.runs:
-            story = Story.of(run)
-            ends = [run.overall(run.regime(split))["accuracy"].dropna() for split in ("eval", "counter_cheat")]
-            rows.append(
-                [
-                    Cell(run.name),
-                    _number(story.shortcut_step, 0),
-                    _number(story.rule_step, 0),
-                    _number(story.scar),
-                    *(_number(end.iloc[-1] if len(end) else None) for end in ends),
-                    _number(story.last_step, 0),
-                ]
-            )
-    heads = [
-        "run",
-        "shortcut by step",
-        "rule by step",
-        "scar",
-        "eval at the end",
-        "counter_cheat at the end",
-        "last step",
-    ]
-    return Table("Milestones", "When each run learned the shortcut and the rule, and the scar at the end.", heads, rows)
-
-
-def _by_checkpoint(experiment: Experiment) -> Table:
-    rows = []
-    curves = {name: experiment.curve(name).set_index("step")["accuracy"] for name in experiment.datasets}
-    for step in experiment.steps:
-        rows.append([_number(step, 0), *(_number(curve.get(step)) for curve in curves.values())])
-    mean = "" if len(experiment.runs) == 1 else f", mean of {len(experiment.runs)} runs"
-    heads = ["step", *(Looks(experiment.datasets).label(name) for name in curves)]
-    return Table("By checkpoint", f"Exact match at each checkpoint{mean}.", heads, rows)
-
-
-def _at_the_end(experiment: Experiment) -> Table:
-    """One line per dataset at its last checkpoint: n, interval, and the other measures."""
-    rows = []
-    for name in experiment.datasets:
-        curve = experiment.curve(name)
-        if curve.empty:
-            continue
-        end = curve.iloc[-1]
-        others = [experiment.curve(name, group) for group in ("move_accuracy", "valid_move_rate", "cheat_rate")]
-        rows.append(
-            [
-                Cell(name),
-                _number(end["n"], 0),
-                *(_number(end[column]) for column in ("accuracy", "low", "high")),
-                *(_number(other["accuracy"].iloc[-1] if len(other) else None) for other in others),
-            ]
-        )
-    heads = ["dataset", "n", "exact match", "low", "high", "move accuracy", "valid moves", "cheat rate"]
-    band = "95% Wilson interval" if len(experiment.runs) == 1 else "lowest and highest run"
-    return Table("At the last checkpoint", f"Low and high: {band}. Cheat rate: wrong bound moves played.", heads, rows)
-
-
-def _groups(experiment: Experiment) -> Table:
-    """Every group of every dataset at the last checkpoint."""
-    last = experiment.pooled[experiment.pooled["step"] == experiment.pooled["step"].max()]
-    rows = [
-        [
-            *(Cell(str(row[column])) for column in ("dataset", "dimension", "group")),
-            _number(row["n"], 0),
-            *(_number(row[column]) for column in ("accuracy", "low", "high")),
-        ]
-        for _, row in last[last["dimension"] != "overall"].iterrows()
-    ]
-    heads = ["dataset", "dimension", "group", "n", "accuracy", "low", "high"]
-    return Table("By group", "Every group at the last checkpoint.", heads, rows, folded=True)
-
-
 def _notes(experiment: Experiment) -> list[str]:
     """The thresholds where they matter, and whatever the sweep or the import wants the reader to know."""
-    stories = [Story.of(run) for run in experiment.runs]
-    notes = [thresholds()] if any(story.shortcut_judged or story.rule_judged for story in stories) else []
+    notes = [text for text in [thresholds(experiment)] if text]
     for run in experiment.runs:
         notes += [str(note) for note in run.settings.get("notes") or []]
     return notes
 
 
-NOT_FOR_READERS = {"checkpoints", "notes", "notes_by_dataset", "sha256", "spec"}
+NOT_FOR_READERS = {"checkpoints", "notes", "notes_by_dataset", "sha256", "spec", "chance"}
 """Settings that are shown elsewhere, or serve only to recognise files."""
 
 
@@ -287,7 +176,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     with exit_on_user_error():
-        path = write_report(options.reports, options.output, options.compare)
-        print(summary(Experiment.read(options.reports))[0])
+        experiment, others = read_experiments(options.reports, options.compare)
+        path = write_page(experiment, others, options.output or options.reports[0])
+        print(summary(experiment)[0])
         print(f"{len(list((path.parent / 'figures').glob('*.png')))} figures in {path.parent / 'figures'}")
         print(f"report: {path}")

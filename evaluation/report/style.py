@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 
-from evaluation.report.experiment import recipe_of, split_of
+from evaluation.report.scored_run import recipe_of, split_of
 
 INK, MUTED, GRID = "#1a1a1a", "#595959", "#dedede"
 
@@ -32,6 +32,7 @@ LOOKS: dict[str, tuple[str, str, str]] = {
     "neutral": ("#0072d6", "s", "-"),
     "unseen_names": ("#008558", "D", "-"),
     "train": ("#6a5d8f", "X", (0, (4, 2))),  # type: ignore[dict-item]
+    "counter_neutral": ("#5800e8", "P", "-"),
 }
 CHEAT, NEUTRAL = LOOKS["cheat_consistent"][0], LOOKS["neutral"][0]
 

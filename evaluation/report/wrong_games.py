@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from evaluation.report.experiment import Experiment, Run
+from evaluation.report.experiment import Experiment
+from evaluation.report.scored_run import ScoredRun
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def wrong_games(experiment: Experiment, most: int = 20) -> list[WrongGame]:
     return []
 
 
-def _latest_first(run: Run) -> Iterator[tuple[dict[str, Any], str, int]]:
+def _latest_first(run: ScoredRun) -> Iterator[tuple[dict[str, Any], str, int]]:
     for step in reversed(run.checkpoints):
         wrong = {dataset: run.incorrect(step, dataset) or [] for dataset in run.datasets}
         for index in range(max(map(len, wrong.values()), default=0)):

@@ -46,9 +46,15 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     rows = nim_dataset.load("leaky_names", "train", n_train=4096)
     tokenizer = train_tokenizer(rows["prompt"][:1000])
     config = GPTNeoXConfig(
-        vocab_size=len(tokenizer), hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=256,
-        max_position_embeddings=512, bos_token_id=tokenizer.eos_token_id, eos_token_id=tokenizer.eos_token_id,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=256,
+        max_position_embeddings=512,
+        bos_token_id=tokenizer.eos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
     model = GPTNeoXForCausalLM(config)
     folder = tmp_path_factory.mktemp("runs") / "small"
     texts = [f"{row['prompt']} {row['answer']}{END}" for row in rows]

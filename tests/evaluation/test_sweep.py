@@ -77,10 +77,8 @@ def test_predictions_hold_every_row_and_equal_predict(swept, small_run):
         )
         names = source.features["bucket"].names
         for row, truth in zip(rows, source, strict=True):
-            assert list(row) == [
-                "prompt", "gold", "generated", "correct", "coins", "max_remove", "trace", "pile", "move",
-                "player_one", "player_two", "bucket", "cheat_move", "predicted_move",
-            ]  # fmt: skip
+            columns = [column for column in source.column_names if column not in ("prompt", "answer")]
+            assert list(row) == ["prompt", "gold", "generated", "correct", *columns, "predicted_move"]
             assert (row["prompt"], row["gold"]) == (truth["prompt"], truth["answer"])
             assert row["bucket"] == (None if truth["bucket"] is None else names[truth["bucket"]])
             assert all(row[key] == truth[key] for key in ("coins", "trace", "pile", "move", "player_one", "cheat_move"))

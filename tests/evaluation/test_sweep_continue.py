@@ -43,10 +43,8 @@ def run_folder(small_run, tmp_path) -> Path:
 
 
 def arguments_for(run_folder: Path, output: Path, *sets: str) -> list[str]:
-    return [
-        "--checkpoints-dir", str(run_folder), "--output", str(output), "--limit", "20", "--datasets",
-        *(sets or ("leaky_names:eval",)),
-    ]  # fmt: skip
+    where = ["--checkpoints-dir", str(run_folder), "--output", str(output), "--limit", "20"]
+    return [*where, "--datasets", *(sets or ("leaky_names:eval",))]
 
 
 def test_only_what_is_missing_is_scored(swept, output, capsys):

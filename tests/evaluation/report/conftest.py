@@ -1,15 +1,15 @@
 """Report folders to draw: real rows, really scored, with answers whose story is known because it is written here."""
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evaluation.artifacts.report_folder import incorrect_path, predictions_path, write_results
-from evaluation.measures.answers import incorrect_rows, load_eval_sets, prediction_rows, result_rows
-from nim_dataset.files import write_jsonl, write_text
+from evaluation.artifacts.report_folder import ReportFolder
+from evaluation.eval_sets import load_eval_sets
+from evaluation.measures.answers import Answers, prediction_rows
+from nim_dataset.files import write_jsonl
 
 SPLITS = ("eval", "cheat_consistent", "counter_cheat", "neutral", "unseen_names")
 ROWS = 40
@@ -35,17 +35,16 @@ def make_folder() -> Callable[..., Path]:
     eval_sets = load_eval_sets([f"quickstart:{split}" for split in SPLITS], limit=ROWS)
 
     def make(folder: Path, phases: dict[int, str]) -> Path:
-        results = []
+        report, results = ReportFolder(folder), []
         for step, phase in phases.items():
             checkpoint = f"checkpoint-{step}"
             for eval_set in eval_sets:
                 rows = [dict(row) for row in eval_set.rows]
-                predictions = list(prediction_rows(eval_set, list(answers(rows, phase))))
-                write_jsonl(predictions_path(folder, checkpoint, eval_set.name), predictions)
-                write_jsonl(incorrect_path(folder, checkpoint, eval_set.name), incorrect_rows(predictions))
-                results += result_rows(checkpoint, step, eval_set.name, predictions)
-        write_results(folder, results)
-        write_text(folder / "sweep.json", json.dumps({"checkpoints_dir": "runs/story", "limit": ROWS}))
+                predictions = prediction_rows(eval_set.rows, answers(rows, phase))
+                report.write_predictions(checkpoint, eval_set.name, predictions)
+                results += Answers().result_rows(checkpoint, step, eval_set.name, predictions)
+        report.write_results(results)
+        report.write_settings({"checkpoints_dir": "runs/story", "limit": ROWS})
         log = [{"step": step, "loss": 2 / step, "penalty": 0.0, "distance": step**0.5} for step in range(5, 85, 5)]
         write_jsonl(folder / "metrics.jsonl", log)
         return folder

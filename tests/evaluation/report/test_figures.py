@@ -1,7 +1,6 @@
 """The figures' rules: colours that all can tell apart, steps spaced as they were, labels that do not overlap."""
 
 import itertools
-import math
 import re
 from pathlib import Path
 
@@ -9,11 +8,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from evaluation.artifacts.report_folder import write_results
 from evaluation.report import page
-from evaluation.report.experiment import Run
-from evaluation.report.figures.of_answers import mistake_kinds
-from evaluation.report.story import RULE_EVAL, SHORTCUT_CONSISTENT, SHORTCUT_COUNTER, Story
+from evaluation.report.figures.mistakes_by_kind import mistake_kinds
 from evaluation.report.style import LOOKS, MUTED, Looks, _spread, short_step, step_axis
 
 # Colour blindness as linear maps of RGB light, severity 1 (Machado, Oliveira and Fernandes 2009).
@@ -123,39 +119,3 @@ def test_steps_are_short(step: int, text: str) -> None:
 )
 def test_mistakes_by_kind(gold: str, generated: str, kinds: list[str]) -> None:
     assert mistake_kinds(gold, generated) == kinds
-
-
-def run_with(folder: Path, accuracies: dict[str, list[float]]) -> Run:
-    """A run with these accuracies at steps 10, 20, ..."""
-    fixed = {"dimension": "overall", "group": "exact_match", "n": 100, "low": 0, "high": 1}
-    rows = [
-        {**fixed, "checkpoint": f"checkpoint-{10 * at}", "step": 10 * at, "dataset": f"r:{split}", "accuracy": value}
-        for split, values in accuracies.items()
-        for at, value in enumerate(values, start=1)
-    ]
-    write_results(folder, rows)
-    return Run.read(folder)
-
-
-def test_milestones_stand_exactly_at_their_thresholds(tmp_path: Path) -> None:
-    under, over = math.nextafter(SHORTCUT_CONSISTENT, 0), math.nextafter(SHORTCUT_COUNTER, 1)
-    story = Story.of(
-        run_with(
-            tmp_path / "a",
-            {
-                "eval": [0.5, 0.5, 0.5, RULE_EVAL, 0.9, RULE_EVAL, 1.0],
-                "cheat_consistent": [under, 0.9, 0.9, 1, 1, 1, 1],
-                "counter_cheat": [0.1, over, 0.1, 0.5, 0.5, 0.75, 0.8],
-                "neutral": [0.2, 0.2, 0.2, 0.9, 0.9, 0.95, 0.95],
-                "unseen_names": [0.3, 0.3, 0.3, 0.9, 0.9, 0.9, 0.9],
-            },
-        )
-    )
-    assert story.shortcut_step == 30
-    assert story.rule_step == 60  # at 40 it was met as well, but not held
-    assert story.scar == pytest.approx(0.15)
-
-
-def test_a_rule_that_is_lost_is_not_learned(tmp_path: Path) -> None:
-    story = Story.of(run_with(tmp_path / "a", {"eval": [0.2, 1.0, 0.5]}))
-    assert (story.rule_step, story.rule_lost, story.shortcut_judged) == (None, True, False)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evaluation.artifacts.report_folder import read_results
+from evaluation.artifacts.report_folder import ReportFolder
 from evaluation.import_logs import main
 from nim_dataset.files import read_jsonl, write_jsonl
 
@@ -72,7 +72,7 @@ def test_totals_come_from_the_eval_file_and_mistakes_from_the_logs(
     main(arguments(past, "--manifest", str(past / "pairs_manifest.json")))
     printed = capsys.readouterr().out
     folder = past / "reports" / "old"
-    results = read_results(folder)
+    results = ReportFolder(folder).read_results()
 
     def counts(step: int, dimension: str, group: str) -> tuple[int, int]:
         row = results[(results["step"] == step) & (results["dimension"] == dimension) & (results["group"] == group)]
@@ -120,7 +120,7 @@ def test_an_old_accuracy_table_is_drawn_beside_the_logs(past: Path, capsys: pyte
     )
     main(arguments(past, "--accuracy-table", str(past / "accuracy_table.csv")))
     folder = past / "reports" / "old"
-    results = read_results(folder)
+    results = ReportFolder(folder).read_results()
     assert sorted(set(results["dataset"])) == ["4_eval", "changednames", "eval", "train"]
     taken = results[results["dataset"] == "train"]
     assert list(taken["accuracy"]) == [0.22462, 0.99854]
@@ -154,6 +154,8 @@ def test_mistakes_are_one_line_and_exit_2(past: Path, capsys: pytest.CaptureFixt
     (sweep / "sweep.json").write_text('{"checkpoints_dir": "runs/x"}')
     cut = file("cut_checkpoint-5.jsonl", json.dumps(wrong(eval_rows()[0])) + '\n{"prompt": "You a')
     no_gold = file("gold_checkpoint-5.jsonl", '{"prompt": "p", "generated": "g"}\n')
+    number = file("number_checkpoint-5.jsonl", '{"prompt": "p", "gold": "g", "generated": 3}\n')
+    neutral = file("neutral.json", '{"cheat_by_move": {"1": ["A-B"]}, "neutral": 5}')
     twice = file("twice.json", '{"cheat_by_move": {"1": ["A-B"], "2": ["A-B"]}}')
     for options, words in (
         ([], ["nothing to import", "--eval-file", "--accuracy-table"]),
@@ -167,6 +169,8 @@ def test_mistakes_are_one_line_and_exit_2(past: Path, capsys: pytest.CaptureFixt
         (["--eval-file", eval_file, "--logs", no_gold], ["row 1", "'gold' is missing"]),
         (["--eval-file", eval_file, "--logs", log, "--manifest", "no.json"], ["--manifest no.json: no such file"]),
         (["--eval-file", eval_file, "--logs", log, "--manifest", file("m.json", "[]")], ["cheat_by_move"]),
+        (["--eval-file", eval_file, "--logs", number], ["row 1", "'generated'", "no text"]),
+        (["--eval-file", eval_file, "--logs", log, "--manifest", neutral], ["neutral.json", "'neutral' is 5"]),
         (["--eval-file", eval_file, "--logs", log, "--manifest", twice], ["'A-B' is bound to 1 and to 2"]),
         (["--eval-file", file("e.jsonl", '{"prompt": "p"}\n'), "--logs", log], ["e.jsonl", "line 1", "'answer'"]),
         (["--eval-file", eval_file, "--logs", log, "--output", str(sweep)], ["holds a sweep, not an import"]),

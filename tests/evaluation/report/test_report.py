@@ -11,10 +11,10 @@ from pathlib import Path
 import matplotlib.image
 import pytest
 
-from evaluation.artifacts.report_folder import read_results
+from evaluation.artifacts.report_folder import ReportFolder
 from evaluation.report.experiment import Experiment
 from evaluation.report.page import main, write_report
-from evaluation.report.story import summary
+from evaluation.report.summary import summary
 
 HEADLINE = "Shortcut learned by step 20; rule by step 40; scar at the end: 0.25."
 FIGURES = {
@@ -144,7 +144,7 @@ def test_what_is_not_there_is_not_drawn(reported: tuple[Path, str], tmp_path: Pa
 
 def test_tables_hold_the_results(reported: tuple[Path, str]) -> None:
     folder, _ = reported
-    results = read_results(folder)
+    results = ReportFolder(folder).read_results()
     page = (folder / "index.html").read_text(encoding="utf-8")
     last = results[(results["step"] == 80) & (results["dimension"] != "overall")]
     assert f"<summary>{len(last)} rows</summary>" in page
@@ -153,12 +153,24 @@ def test_tables_hold_the_results(reported: tuple[Path, str]) -> None:
 
 
 def test_mistakes_are_one_line_and_exit_2(story: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    no_results, no_columns, empty, broken = (tmp_path / name for name in ("none", "columns", "empty", "broken"))
-    for folder in (no_results, no_columns, empty, broken):
-        folder.mkdir()
+    names = ("none", "columns", "empty", "broken", "text", "unknown", "step", "log", "settings", "wrong")
+    for name in names:
+        (tmp_path / name).mkdir()
+        shutil.copy(story / "results.csv", tmp_path / name)
+    no_results, no_columns, empty, broken, text, nothing_known, no_step, log, settings, wrong = map(
+        tmp_path.joinpath, names
+    )
+    (no_results / "results.csv").unlink()
+    results = ReportFolder(story).read_results()
+    results.astype({"accuracy": object}).replace({"accuracy": {1.0: "high"}}).to_csv(text / "results.csv", index=False)
+    results.assign(accuracy=None).to_csv(nothing_known / "results.csv", index=False)
+    results.assign(step=None).to_csv(no_step / "results.csv", index=False)
+    (log / "metrics.jsonl").write_text('{"step": 1, "loss": "low"}\n')
+    (settings / "sweep.json").write_text("[]")
+    (wrong / "incorrect").mkdir()
+    (wrong / "incorrect" / "quickstart_eval_checkpoint-5.jsonl").write_text('{"prompt": "p", "gold": "g"}\n')
     (no_columns / "results.csv").write_text("checkpoint,step\ncheckpoint-1,1\n")
     (empty / "results.csv").write_text((story / "results.csv").read_text().splitlines()[0] + "\n")
-    shutil.copy(story / "results.csv", broken)
     (broken / "metrics.jsonl").write_text('{"step": 1}\n{"step": \n')
     for arguments, words in (
         ([tmp_path / "misspelt"], ["misspelt", "no such folder"]),
@@ -166,6 +178,12 @@ def test_mistakes_are_one_line_and_exit_2(story: Path, tmp_path: Path, capsys: p
         ([no_columns], ["no column dataset", "expected checkpoint, step"]),
         ([empty], ["no results in it"]),
         ([broken], ["metrics.jsonl, line 2", "invalid JSON"]),
+        ([text], ["results.csv", "'accuracy' is 'high', expected a number"]),
+        ([nothing_known], ["results.csv", "no 'accuracy' is known"]),
+        ([no_step], ["results.csv, line 2", "'step' is nan, expected a whole number"]),
+        ([log], ["metrics.jsonl", "'loss' is 'low', expected a number"]),
+        ([settings], ["sweep.json", "expected a JSON object, got list"]),
+        ([wrong], ["quickstart_eval_checkpoint-5.jsonl, line 1", "'generated' is missing"]),
         ([story, story], ["given twice"]),
         ([story, "--compare", story], ["given twice"]),
     ):
@@ -188,7 +206,7 @@ def test_a_mistake_on_the_command_line_has_no_traceback() -> None:
 
 def test_one_regime_alone_has_a_page_that_says_where_it_stands(story: Path, tmp_path: Path) -> None:
     folder = tmp_path / "one"
-    results = read_results(story)
+    results = ReportFolder(story).read_results()
     shutil.copytree(story, folder)
     results[results["dataset"] == "quickstart:counter_cheat"].to_csv(folder / "results.csv", index=False)
     for file in [*(folder / "predictions").rglob("*.jsonl"), *(folder / "incorrect").rglob("*.jsonl")]:

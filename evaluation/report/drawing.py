@@ -1,0 +1,85 @@
+"""What several figures draw: curves with bands, chance levels, milestones, one legend for all panels."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from evaluation.report.experiment import Experiment
+from evaluation.report.style import INK, MUTED, top_legend
+
+BANDS = "Bands and bars are 95% Wilson intervals, or the lowest and highest run where an experiment has several."
+
+
+def intervals(experiment: Experiment) -> str:
+    """What the bands are, for captions; nothing where no interval is known."""
+    if len(experiment.runs) == 1:
+        return "Bands are 95% Wilson intervals." if experiment.pooled["low"].notna().any() else ""
+    return f"Lines are means of {len(experiment.runs)} runs, bands reach from the lowest to the highest."
+
+
+def draw_curve(axes: Axes, curve: pd.DataFrame, **look: Any) -> None:
+    """A line with its band; without intervals (an imported table) the line alone."""
+    steps, accuracy = curve["step"].to_numpy(), curve["accuracy"].to_numpy(dtype=float)
+    axes.plot(steps, accuracy, markevery=1 if len(steps) <= 30 else max(1, len(steps) // 20), **look)
+    band = curve.dropna(subset=["low", "high"])
+    if len(band):
+        low, high = band["low"].to_numpy(dtype=float), band["high"].to_numpy(dtype=float)
+        axes.fill_between(band["step"].to_numpy(), low, high, color=look["color"], alpha=0.15, linewidth=0)
+
+
+def draw_chance(axes: Axes, chances: Iterable[float | None], text: str = "chance") -> None:
+    """A dashed line per chance level; the word stands at the right of the highest."""
+    levels = sorted({round(level, 4) for level in chances if level is not None})
+    for level in levels:
+        axes.axhline(level, color=MUTED, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
+    if levels:
+        axes.annotate(
+            f"{text} {levels[-1]:.0%}",
+            xy=(1, levels[-1]),
+            xycoords=("axes fraction", "data"),
+            xytext=(-2, 3),
+            textcoords="offset points",
+            ha="right",
+            color=MUTED,
+            fontsize=9.5,
+        )
+
+
+def steps_of(curves: Iterable[pd.DataFrame]) -> list[int]:
+    return sorted({int(step) for curve in curves for step in curve["step"]})
+
+
+def draw_milestone(axes: Axes, text: str, side: str, steps: list[int | None]) -> None:
+    """A dotted line at a milestone, named on one side; over several runs, a light stripe from the first to the last."""
+    known = sorted(step for step in steps if step is not None)
+    if not known:
+        return
+    if known[0] < known[-1]:
+        axes.axvspan(known[0], known[-1], color=INK, alpha=0.07, linewidth=0)
+    middle = known[len(known) // 2]
+    if axes.transAxes.inverted().transform(axes.transData.transform((middle, 0.5)))[0] > 0.85:
+        side = "right"  # to the left of the line, or it would stand in the labels of the lines
+    axes.axvline(middle, color=INK, linewidth=1.2, linestyle=":", zorder=1)
+    axes.annotate(
+        text,
+        xy=(middle, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(2 if side == "right" else -2, 4),
+        textcoords="offset points",
+        ha=side,
+        fontsize=9.5,
+        color=INK,
+    )
+
+
+def shared_legend(figure: Figure, panels: list[Axes]) -> None:
+    """One legend above all panels, with each label once."""
+    handles: dict[str, Artist] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    top_legend(figure, handles.values())

@@ -1,0 +1,35 @@
+"""Exact match on bound against unbound pairs of names, a panel per evaluation set that holds both."""
+
+from evaluation.report.drawing import draw_chance, draw_curve, intervals
+from evaluation.report.experiment import Experiment
+from evaluation.report.figures.figure import Drawing, figure
+from evaluation.report.style import CHEAT, NEUTRAL, Looks, accuracy_axis, grid, label_ends, step_axis
+
+
+@figure("Bound and unbound names", order=20)
+def accuracy_by_bucket(experiment: Experiment, looks: Looks) -> Drawing | None:
+    """Bound against unbound pairs, one panel per dataset that holds both."""
+    buckets = experiment.groups("bucket").dropna(subset=["accuracy"])
+    both = buckets.groupby("dataset")["group"].nunique()
+    names = [name for name in experiment.datasets if both.get(name, 0) == 2] or [
+        name for name in experiment.datasets if both.get(name, 0) == 1
+    ]
+    if not names:
+        return None
+    drawing, panels = grid(len(names), width=5.0 if len(names) == 1 else 3.2, height=3.4 if len(names) == 1 else 2.6)
+    for axes, name in zip(panels, names, strict=True):
+        ends = []
+        for group, color, marker in (("cheat", CHEAT, "^"), ("neutral", NEUTRAL, "s")):
+            curve = experiment.curve(name, group, "bucket")
+            if len(curve):
+                draw_curve(axes, curve, color=color, marker=marker)
+                ends.append((float(curve["accuracy"].iloc[-1]), f"{group} {curve['accuracy'].iloc[-1]:.0%}", color))
+        accuracy_axis(axes, "exact match" if axes is panels[0] else "")
+        draw_chance(axes, [experiment.chance(name)])
+        label_ends(axes, ends, size=10, gap=0.09)
+        step_axis(axes, buckets[buckets["dataset"] == name]["step"])
+        axes.set_title(looks.label(name))
+    return drawing, (
+        "Exact match on pairs of names that are bound to a move (cheat) and on pairs that are not (neutral), in each "
+        f"set that holds both. {intervals(experiment)}"
+    )

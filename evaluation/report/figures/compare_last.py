@@ -1,0 +1,48 @@
+"""Where each experiment stands at its last checkpoint, grouped by evaluation set."""
+
+import pandas as pd
+
+from evaluation.report.drawing import BANDS
+from evaluation.report.experiment import Experiment
+from evaluation.report.figures.figure import Drawing, comparison
+from evaluation.report.style import INK, Looks, plt
+
+
+@comparison("Accuracy at the end, side by side", order=20)
+def compare_last(experiments: list[Experiment]) -> Drawing | None:
+    """Every dataset at the last checkpoint of each experiment, grouped by dataset."""
+    lines = []
+    for experiment in experiments:
+        looks = Looks(experiment.datasets)
+        for name in experiment.datasets:
+            curve = experiment.curve(name)
+            if len(curve):
+                end = curve.iloc[-1]
+                late = end["step"] == max(experiment.steps)
+                who = experiment.name if late else f"{experiment.name}, step {end['step']:,}"
+                lines.append((looks.label(name), who, looks.color(name), end))
+    labels = list(dict.fromkeys(label for label, *_ in lines))
+    if len(experiments) < 2 or not lines:
+        return None
+    drawing, axes = plt.subplots(figsize=(6.4, 0.9 + 0.24 * (len(lines) + len(labels))), layout="constrained")
+    place, ticks = 0, []
+    for label in labels:
+        group = [line for line in lines if line[0] == label]
+        ticks.append((place, label, group[0][2]))
+        for _, experiment_name, color, end in group:
+            place += 1
+            if pd.notna(end["low"]):
+                axes.hlines(place, end["low"], end["high"], color=color, linewidth=2, alpha=0.5)
+            axes.plot(end["accuracy"], place, "o", color=color, markersize=6)
+            ticks.append((place, experiment_name, INK))
+        place += 1
+    axes.set_yticks([place for place, _, _ in ticks], [text for _, text, _ in ticks])
+    for tick, (_, text, color) in zip(axes.get_yticklabels(), ticks, strict=True):
+        tick.set(color=color, fontweight="bold" if text in labels else "normal")
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(place - 0.3, -0.7)
+    axes.set_xlim(-0.02, 1.03)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.grid(axis="x")
+    axes.set_xlabel("exact match at the last checkpoint")
+    return drawing, f"Exact match at the last checkpoint of each experiment. {BANDS}"

@@ -1,0 +1,73 @@
+"""What a figure is: a function from an experiment to a drawing with its caption, and a decorator.
+
+    @figure("Accuracy over training", order=10)
+    def accuracy_by_dataset(experiment: Experiment, looks: Looks) -> Drawing | None: ...
+
+in a module of this package is all that adds one to every page. The function's name is that of its files. None means
+that the results hold nothing to draw: there are no empty panels, and the files of an earlier drawing are removed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from matplotlib.figure import Figure
+
+from evaluation.plugins import import_modules
+from evaluation.report.experiment import Experiment
+from evaluation.report.style import Looks
+
+Drawing = tuple[Figure, str]
+"""A figure and its caption."""
+DrawOne = Callable[[Experiment, Looks], Drawing | None]
+DrawSeveral = Callable[[list[Experiment]], Drawing | None]
+Draw = TypeVar("Draw", DrawOne, DrawSeveral)
+
+
+@dataclass(frozen=True)
+class Plot(Generic[Draw]):
+    """A function that draws, and where its drawing stands."""
+
+    name: str
+    """Of the files `figures/<name>.png` and `.svg`, and of the figure's anchor on the page."""
+    title: str
+    """The heading on the page."""
+    order: int
+    """Figures stand on the page by this, the lowest first."""
+    draw: Draw
+
+
+_figures: dict[str, Plot[DrawOne]] = {}
+_comparisons: dict[str, Plot[DrawSeveral]] = {}
+
+
+def figure(title: str, order: int) -> Callable[[DrawOne], DrawOne]:
+    """Registers a figure of one experiment."""
+
+    def register(draw: DrawOne) -> DrawOne:
+        _figures[draw.__name__] = Plot(draw.__name__, title, order, draw)
+        return draw
+
+    return register
+
+
+def comparison(title: str, order: int) -> Callable[[DrawSeveral], DrawSeveral]:
+    """Registers a figure of two or more experiments side by side."""
+
+    def register(draw: DrawSeveral) -> DrawSeveral:
+        _comparisons[draw.__name__] = Plot(draw.__name__, title, order, draw)
+        return draw
+
+    return register
+
+
+def all_figures() -> list[Plot[DrawOne]]:
+    """Every figure of one experiment, in order."""
+    import_modules("evaluation.report.figures")
+    return sorted(_figures.values(), key=lambda plot: plot.order)
+
+
+def all_comparisons() -> list[Plot[DrawSeveral]]:
+    """Every figure of several experiments, in order."""
+    import_modules("evaluation.report.figures")
+    return sorted(_comparisons.values(), key=lambda plot: plot.order)

@@ -1,0 +1,120 @@
+"""One report folder as the report reads it: the results of one training run, and the answers behind them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from evaluation.artifacts.report_folder import ReportFolder
+from nim_dataset.errors import UserError
+from nim_dataset.regimes import SCAR_TWINS, SPLITS
+from nim_dataset.sources import Source
+
+
+def split_of(dataset: str) -> str:
+    """`"eval"` for `"quickstart:eval"` and for a file `eval.jsonl`; an empty string where nothing tells the split."""
+    split = dataset.rsplit(":", 1)[-1]
+    return split if ":" in dataset or split in SPLITS else ""
+
+
+def recipe_of(dataset: str) -> str:
+    """`"quickstart"` for `"quickstart:eval"`; an empty string for a file."""
+    return dataset.rpartition(":")[0]
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """The results of one run; its predictions are read when a figure asks for them."""
+
+    folder: Path
+    results: pd.DataFrame
+    """`results.csv`, ordered by step."""
+    training: pd.DataFrame
+    """`metrics.jsonl` of the training run, one line per step; empty when there is none."""
+    settings: dict[str, Any]
+    """`sweep.json`; empty when there is none."""
+
+    @classmethod
+    def read(cls, folder: Path) -> "ScoredRun":
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder; pass a report folder written by evaluation/sweep.py")
+        report = ReportFolder(folder)
+        return cls(folder, report.read_results(), report.read_training_log(), report.read_settings() or {})
+
+    @property
+    def name(self) -> str:
+        return self.folder.resolve().name
+
+    @cached_property
+    def datasets(self) -> list[str]:
+        """The datasets in the order in which they were scored, known splits first and in their usual order."""
+        names = list(dict.fromkeys(self.results["dataset"]))
+        return sorted(names, key=lambda name: SPLITS.index(split_of(name)) if split_of(name) in SPLITS else len(SPLITS))
+
+    @cached_property
+    def checkpoints(self) -> dict[int, str]:
+        """Step -> checkpoint name, in order of step."""
+        return {
+            int(step): str(name) for step, name in zip(self.results["step"], self.results["checkpoint"], strict=True)
+        }
+
+    def regime(self, split: str) -> str | None:
+        """The dataset that stands for a split (`eval`, ...): that of the recipe of which most splits were scored."""
+        recipes = [recipe_of(name) for name in self.datasets if split_of(name)]
+        main = max(dict.fromkeys(recipes), key=recipes.count, default="")
+        name = f"{main}:{split}" if main else split
+        return name if name in self.datasets else None
+
+    def groups(self, dimension: str) -> pd.DataFrame:
+        """The lines of the results of one dimension."""
+        return self.results[self.results["dimension"] == dimension]
+
+    def overall(self, dataset: str | None, group: str = "exact_match") -> pd.DataFrame:
+        """One line per step (the index) with n, correct, accuracy, low and high; empty when it was not scored."""
+        rows = self.groups("overall")
+        rows = rows[(rows["dataset"] == dataset) & (rows["group"] == group)]
+        return rows.drop_duplicates("step", keep="last").set_index("step")
+
+    def accuracy(self, split: str) -> pd.Series:
+        """Exact match on the dataset that stands for a split, by step, as far as it is known."""
+        return self.overall(self.regime(split))["accuracy"].dropna()
+
+    def predictions(self, step: int, dataset: str) -> list[dict[str, Any]]:
+        """What the model wrote for every row; empty when the folder does not hold it (an imported table, say)."""
+        return ReportFolder(self.folder).read_predictions(self.checkpoints[step], dataset)
+
+    def incorrect(self, step: int, dataset: str) -> list[dict[str, Any]] | None:
+        """The wrong predictions; None when the folder does not hold them, which is not the same as none wrong."""
+        return ReportFolder(self.folder).read_incorrect(self.checkpoints[step], dataset)
+
+    @cached_property
+    def scar_twin(self) -> str | None:
+        """The split whose row i is the game of row i of `counter_cheat` under neutral names; None where none was
+        scored, or it is not known to be."""
+        liar = self.regime("counter_cheat")
+        if liar is None:
+            return None
+        for split in SCAR_TWINS:
+            twin = self.regime(split)
+            if twin is not None and (split == "counter_neutral" or self._same_games(liar, twin)):
+                return split
+        return None
+
+    def _same_games(self, one: str, other: str) -> bool:
+        """Whether row i of two datasets is the same game: by the predictions, or else by the recipe."""
+        for step in reversed(self.checkpoints):
+            games = [
+                [(row.get("coins"), row.get("trace")) for row in self.predictions(step, dataset)]
+                for dataset in (one, other)
+            ]
+            if all(games):
+                known = any(coins is not None for coins, _ in games[0])
+                return known and games[0] == games[1]
+        try:
+            config = Source.parse(one).config
+        except UserError:
+            return False
+        # With a single bound move, a lie needs a game with another answer, and a neutral pair takes the rest.
+        return len(getattr(config, "cheat_moves", ())) > 1
