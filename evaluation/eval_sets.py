@@ -9,6 +9,7 @@ from datasets import Dataset
 
 from evaluation.artifacts.report_folder import file_name
 from nim_dataset.errors import UserError
+from nim_dataset.games import chance
 from nim_dataset.sources import Source
 
 
@@ -56,12 +57,3 @@ def _load(source: Source, limit: int | None) -> EvalSet:
         for prompt, answer in zip(batch["prompt"], batch["answer"], strict=True):
             digest.update(f"{prompt}\0{answer}\0".encode())
     return EvalSet(source.name, source.spec, rows, digest.hexdigest())
-
-
-def chance(rows: Dataset) -> float | None:
-    """The mean probability that a uniform guess among the legal answers is right; None where it is not known."""
-    for column, extra in (("modulus", 0), ("max_remove", 1)):
-        if column in rows.column_names:
-            known = [1 / (value + extra) for value in rows[column] if value is not None]
-            return sum(known) / len(known) if known else None
-    return None

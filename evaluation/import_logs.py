@@ -27,7 +27,7 @@ from tqdm import tqdm
 from evaluation.artifacts.report_folder import ReportFolder
 from evaluation.measures.answers import Answers, named_rows, prediction_row
 from evaluation.report import write_report
-from nim_dataset.check.command import read_manifest
+from nim_dataset.check.manifests import read_manifest
 from nim_dataset.errors import UserError, exit_on_user_error
 from nim_dataset.files import read_jsonl
 from nim_dataset.sources import Source
@@ -173,14 +173,11 @@ def _pairs(path: Path) -> tuple[dict[str, int], set[str]]:
         raise UserError(f"--manifest {path}: no such file")
     manifest = read_manifest(path)
     bound: dict[str, int] = {}
-    for move, pairs in manifest["cheat_by_move"].items():
+    for move, pairs in manifest.get("cheat_by_move", {}).items():
         for pair in pairs:
             if bound.setdefault(pair, int(move)) != int(move):
                 raise UserError(f"--manifest {path}: '{pair}' is bound to {bound[pair]} and to {move}")
-    neutral = manifest.get("neutral", [])
-    if not isinstance(neutral, list):
-        raise UserError(f"--manifest {path}: 'neutral' is {neutral!r}, expected a list of pairs")
-    return bound, set(neutral)
+    return bound, set(manifest.get("neutral", []))
 
 
 def _predictions(rows: Sequence[Row], wrong: Sequence[Row]) -> tuple[list[Row], int]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from evaluation.artifacts.report_folder import ReportFolder
 from nim_dataset.errors import UserError
-from nim_dataset.regimes import SCAR_TWINS, SPLITS
+from nim_dataset.regimes import SCAR_TWINS, SPLITS, twins
 from nim_dataset.sources import Source
 
 
@@ -116,5 +116,4 @@ class ScoredRun:
             config = Source.parse(one).config
         except UserError:
             return False
-        # With a single bound move, a lie needs a game with another answer, and a neutral pair takes the rest.
-        return len(getattr(config, "cheat_moves", ())) > 1
+        return config is not None and split_of(other) in twins("counter_cheat", config.splits)

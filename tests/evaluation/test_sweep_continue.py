@@ -95,6 +95,17 @@ def test_one_models_folder(small_run, tmp_path):
     assert (tmp_path / "report" / "results.csv").read_text().splitlines()[1].startswith("checkpoint-40,40,")
 
 
+def test_another_game(small_run, tmp_path):
+    output = tmp_path / "report"
+    assert sweep.main(arguments_for(small_run.folder, output, "mod3:eval", "mod6:eval")) == 0
+    lines = (output / "results.csv").read_text().splitlines()[1:]
+    assert {line.split(",")[3] for line in lines} == {"overall", "coset"}
+    assert any(",coset,modulus=6 mod 2,20," in line for line in lines)
+    described = json.loads((output / "sweep.json").read_text())["datasets"]
+    assert {name: entry["chance"] for name, entry in described.items()} == {"mod3:eval": 1 / 3, "mod6:eval": 1 / 6}
+    assert "max_remove" not in (output / "index.html").read_text(encoding="utf-8")
+
+
 def test_the_tokenizer_of_the_run_serves_its_checkpoints(run_folder, tmp_path):
     for checkpoint in run_folder.glob("checkpoint-*"):
         for name in ("tokenizer.json", "tokenizer_config.json"):

@@ -1,7 +1,6 @@
 """The scar is measured between twins: the same games, with names that lie and with names that tell nothing."""
 
 from pathlib import Path
-from typing import Any
 
 import datasets
 import pytest
@@ -32,16 +31,9 @@ def write(folder: Path, sets: dict[str, datasets.Dataset], answer: str, step: in
 
 @pytest.fixture(scope="module")
 def single() -> dict[str, datasets.Dataset]:
-    """The sets of a recipe with a single bound move, and the games of counter_cheat under other names."""
-    specs = [f"cheating:{split}" for split in ("eval", "counter_cheat", "neutral")]
-    sets = {each.name: each.rows for each in load_eval_sets(specs, limit=ROWS)}
-
-    def rename(row: dict[str, Any]) -> dict[str, Any]:
-        prompt = row["prompt"].replace(row["player_one"], "zero one").replace(row["player_two"], "zero two")
-        return {"prompt": prompt, "player_one": "zero one", "player_two": "zero two", "bucket": 0, "cheat_move": None}
-
-    twins = sets["cheating:counter_cheat"].map(rename, features=sets["cheating:eval"].features)
-    return {**sets, "cheating:counter_neutral": twins}
+    """The sets of a recipe with a single bound move."""
+    specs = [f"cheating:{split}" for split in ("eval", "counter_cheat", "neutral", "counter_neutral")]
+    return {each.name: each.rows for each in load_eval_sets(specs, limit=ROWS)}
 
 
 def test_a_model_that_says_one_move_leaves_no_scar(single: dict[str, datasets.Dataset], tmp_path: Path) -> None:
