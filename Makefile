@@ -9,7 +9,7 @@ QUICKSTART_SETS := quickstart:eval quickstart:cheat_consistent quickstart:counte
 help:
 	@echo "make quickstart  train, evaluate and report on a laptop CPU, in about three minutes"
 	@echo "make test        lint, types and tests"
-	@echo "make lint        ruff and mypy alone"
+	@echo "make lint        ruff, mypy and import-linter alone"
 	@echo "make format      rewrite the code in the project's format"
 	@echo "make bench       all benchmarks, each beside the plain recipe"
 	@echo "make install     .venv with the tested versions"
@@ -34,6 +34,7 @@ lint: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy $(SOURCES)
+	$(BIN)/lint-imports --no-logo
 
 format: install
 	$(BIN)/ruff check --fix

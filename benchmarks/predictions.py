@@ -8,7 +8,7 @@ One pythia-70m-shaped model with random weights and the same rows of `cheating:e
 - predict: this repository's way;
 - bound: one forward pass over the prompts alone, in the same batches, logits at the last position only. No way that
   reads every prompt once can be faster;
-- in a sweep: predict in a process of its own that has the settings of a sweep's (`evaluation/process/cpu.py`).
+- in a sweep: predict in a process of its own that has the settings of a sweep's (`evaluation/process/settings.py`).
 
 A fresh model never stops by itself. The second model ends its answers properly: its output layer is solved for, so
 that the same random body says "take N coins" and the end-of-text token; both do the same work per token.
@@ -27,7 +27,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
 from evaluation.predict import ANSWER_PREFIX, answer_budget, predict
-from evaluation.process.cpu import set_up_process
+from evaluation.process.settings import ProcessSettings
 from nim_dataset import load_source
 
 END = "<|endoftext|>"
@@ -154,7 +154,7 @@ def main() -> None:
         return answer_many(args.memory_of)
 
     if args.in_a_sweep:
-        set_up_process(threads=0, on_cpu=args.device == "cpu")
+        ProcessSettings.choose(0, on_cpu=args.device == "cpu").apply()
     rows = load_source("cheating:eval", limit=args.rows)
     prompts, answers = rows["prompt"][:], rows["answer"][:]
     tokenizer = build_tokenizer(prompts)

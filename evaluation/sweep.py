@@ -38,7 +38,7 @@ from evaluation.artifacts.report_folder import ReportFolder, accuracy_table
 from evaluation.artifacts.sweep_settings import SweepSettings
 from evaluation.eval_sets import load_eval_sets
 from evaluation.measures.measure import Subject, all_measures, find_measures
-from evaluation.process.cpu import set_up_process
+from evaluation.process.settings import ProcessSettings
 from nim_dataset.errors import UserError, exit_on_user_error, suggest
 
 WATCH_SECONDS = 5
@@ -280,5 +280,5 @@ def run(args: argparse.Namespace) -> int:
 if __name__ == "__main__":
     with exit_on_user_error():
         arguments = parse_args()
-        set_up_process(arguments.threads, on_cpu=not torch.accelerator.is_available())
+        ProcessSettings.choose(arguments.threads, on_cpu=not torch.accelerator.is_available()).apply()
         sys.exit(run(arguments))

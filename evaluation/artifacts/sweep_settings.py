@@ -13,6 +13,7 @@ import transformers
 
 from evaluation.artifacts.models import Checkpoint
 from evaluation.artifacts.report_folder import ReportFolder
+from evaluation.process.settings import ProcessSettings
 from nim_dataset.errors import UserError
 
 
@@ -36,6 +37,8 @@ class SweepSettings:
     """Checkpoint -> step, and weights: `Checkpoint.fingerprint` of what was scored."""
     versions: dict[str, str] = field(default_factory=versions)
     """Library -> version, of the latest sweep into the folder."""
+    process: dict[str, Any] = field(default_factory=lambda: ProcessSettings.current().record())
+    """Threads, matrix products and so on of the latest sweep; see `ProcessSettings`."""
 
     def continued(self, report: ReportFolder) -> "SweepSettings":
         """These settings, with the sets and checkpoints that the report folder already holds.

@@ -133,7 +133,7 @@ def _notes(experiment: Experiment) -> list[str]:
     return notes
 
 
-NOT_FOR_READERS = {"checkpoints", "notes", "notes_by_dataset", "sha256", "spec", "chance"}
+NOT_FOR_READERS = {"checkpoints", "notes", "notes_by_dataset", "sha256", "spec", "chance", "process"}
 """Settings that are shown elsewhere, or serve only to recognise files."""
 
 
