@@ -92,8 +92,11 @@ class Launch:
         how = ("--quiet", "--config_file", str(ROOT / f"configs/accelerate/{launcher}.yaml"))
         done = subprocess.run(
             [ACCELERATE, "launch", *how, *SHORT, "--output_dir", str(folder), *flags],
-            capture_output=True, text=True, env=environment(**(env or {})), cwd=folder.parent,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            env=environment(**(env or {})),
+            cwd=folder.parent,
+        )
         return Run(done.returncode, done.stdout, done.stderr, folder)
 
 
@@ -115,8 +118,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         how = (ACCELERATE, "launch", "--quiet", "--config_file", config) if launcher else (sys.executable,)
         process = subprocess.Popen(
             [*limited, *how, *SHORT, "--output_dir", str(folder), *flags],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), cwd=tmp_path,
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+            cwd=tmp_path,
+        )
         started.append(process)
         return process
 

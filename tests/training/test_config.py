@@ -16,7 +16,8 @@ from nim_dataset.errors import UserError
 from training.config import ModelConfig, parse_config
 from training.data.encoding import encode_rows
 from training.model.base import load_base
-from training.saving.record import check_same_run, locked, record
+from training.saving.opening import locked
+from training.saving.record import check_same_run, record
 from training.train import main
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -158,7 +159,7 @@ def test_mistakes_in_the_file_are_one_line_too(tmp_path: Path) -> None:
         (["--output_dir", "/dev/null/run"], "output_dir: cannot write to '/dev/null/run'"),
         (["--resume_from_checkpoint", "nowhere"], "resume_from_checkpoint: 'nowhere' is not a training checkpoint"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_found_before_training(tmp_path: Path, flags: list[str], message: str) -> None:
     base = ["--config", write(tmp_path, model="tiny", train_data=["quickstart,n_train=64"], max_steps=1)]
     before = signal.getsignal(signal.SIGTERM)
@@ -170,9 +171,17 @@ def test_mistakes_found_before_training(tmp_path: Path, flags: list[str], messag
 
 def test_a_run_is_not_mixed_with_another_one(tmp_path: Path, data: Any) -> None:
     path = write(
-        tmp_path, model="tiny", train_data=["quickstart,n_train=64"], max_steps=2, per_device_train_batch_size=4,
-        eval_rows=0, disable_tqdm=True, save_at=[1], warmup_steps=0, output_dir=str(tmp_path / "run"),
-    )  # fmt: skip
+        tmp_path,
+        model="tiny",
+        train_data=["quickstart,n_train=64"],
+        max_steps=2,
+        per_device_train_batch_size=4,
+        eval_rows=0,
+        disable_tqdm=True,
+        save_at=[1],
+        warmup_steps=0,
+        output_dir=str(tmp_path / "run"),
+    )
     assert main(["--config", path]) == 0
     with pytest.raises(UserError, match="already has checkpoint-2; continue with --resume_from_checkpoint auto"):
         main(["--config", path])
@@ -268,9 +277,18 @@ def test_a_model_with_too_few_positions_is_one_line(tmp_path: Path, data: Any, p
 )
 def test_what_is_not_finite_stops_the_run_and_is_not_saved(tmp_path: Path, flags: list[str], message: str) -> None:
     path = write(
-        tmp_path, model="tiny", train_data=["quickstart,n_train=64"], per_device_train_batch_size=4, warmup_steps=0,
-        eval_rows=0, disable_tqdm=True, output_dir=str(tmp_path / "run"), max_steps=4, save_steps=1, logging_steps=1,
-    )  # fmt: skip
+        tmp_path,
+        model="tiny",
+        train_data=["quickstart,n_train=64"],
+        per_device_train_batch_size=4,
+        warmup_steps=0,
+        eval_rows=0,
+        disable_tqdm=True,
+        output_dir=str(tmp_path / "run"),
+        max_steps=4,
+        save_steps=1,
+        logging_steps=1,
+    )
     with pytest.raises(UserError, match=message):
         main(["--config", path, *flags])
 
@@ -285,9 +303,18 @@ def test_what_cannot_be_written_is_one_line(tmp_path: Path, blocked: str, what: 
 
 def test_a_continued_run_logs_the_losses_of_an_uninterrupted_one(tmp_path: Path) -> None:
     path = write(
-        tmp_path, model="tiny", train_data=["quickstart,n_train=64"], per_device_train_batch_size=4, warmup_steps=0,
-        eval_rows=0, disable_tqdm=True, output_dir=str(tmp_path / "run"), max_steps=10, logging_steps=4, save_at=[6],
-    )  # fmt: skip
+        tmp_path,
+        model="tiny",
+        train_data=["quickstart,n_train=64"],
+        per_device_train_batch_size=4,
+        warmup_steps=0,
+        eval_rows=0,
+        disable_tqdm=True,
+        output_dir=str(tmp_path / "run"),
+        max_steps=10,
+        logging_steps=4,
+        save_at=[6],
+    )
 
     def losses() -> dict[int, float]:
         lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -307,9 +334,15 @@ def test_a_continued_run_logs_the_losses_of_an_uninterrupted_one(tmp_path: Path)
 
 def test_a_continued_run_logs_and_saves_as_it_is_told_now(tmp_path: Path) -> None:
     path = write(
-        tmp_path, model="tiny", train_data=["quickstart,n_train=64"], per_device_train_batch_size=4, warmup_steps=0,
-        eval_rows=0, disable_tqdm=True, output_dir=str(tmp_path / "run"),
-    )  # fmt: skip
+        tmp_path,
+        model="tiny",
+        train_data=["quickstart,n_train=64"],
+        per_device_train_batch_size=4,
+        warmup_steps=0,
+        eval_rows=0,
+        disable_tqdm=True,
+        output_dir=str(tmp_path / "run"),
+    )
     assert main(["--config", path, "--max_steps", "4", "--logging_steps", "4", "--save_steps", "4"]) == 0
     more = ["--max_steps", "8", "--logging_steps", "1", "--save_steps", "2", "--resume_from_checkpoint", "auto"]
     assert main(["--config", path, *more]) == 0

@@ -10,25 +10,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from huggingface_hub import HfApi, constants, try_to_load_from_cache
 from huggingface_hub.errors import HTTPError, RepositoryNotFoundError
-from safetensors import SafetensorError
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    set_seed,
-)
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
+from evaluation.artifacts.models import BrokenCheckpointError, WrongTokenizerError, load_model
 from nim_dataset.errors import UserError, suggest
-from training.config import ModelConfig
+from training.fields import ModelConfig
 from training.model.tiny_tokenizer import build_tokenizer
 
 BUILT_IN = Path(__file__).resolve().parents[2] / "configs" / "models"
@@ -64,11 +56,11 @@ def load_base(config: ModelConfig, seed: int, texts: Sequence[str], names: Seque
     """
     name = config.model
     built_in = sorted(path.parent.name for path in BUILT_IN.glob("*/config.json"))
-    if config.revision != ModelConfig.revision and (name in built_in or Path(name).is_dir()):
+    if config.revision != ModelConfig.revision and (name in built_in or os.path.isdir(name)):
         raise UserError(f"revision: '{config.revision}' is for a model on the Hub, and '{name}' is here; leave it out")
     if name in built_in:
         return _built_in(name, seed, texts, names)
-    if Path(name).is_dir():
+    if os.path.isdir(name):
         model, tokenizer = _from_pretrained(name, None)
         return BaseModel(model, tokenizer, str(Path(name).resolve()), None, None)
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
@@ -99,22 +91,13 @@ def _built_in(name: str, seed: int, texts: Sequence[str], names: Sequence[str | 
 
 def _from_pretrained(name: str, revision: str | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     where = f"'{name}'" + (f" at revision '{revision}' from {constants.ENDPOINT}" if revision else "")
-    # Where a main branch has no safetensors, transformers would ask a bot for a pull request with them, and load that.
-    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "true"
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision or "main")
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            name, revision=revision or "main", dtype=torch.float32, use_safetensors=True, output_loading_info=True
-        )
-    except (OSError, ValueError, HTTPError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        if "file named model.safetensors" in reason:
-            reason = "no weights in safetensors there, and pickles, which can run code, are never loaded"
-            reason += "; another --revision may have them" if revision else ""
-        raise UserError(f"model: could not load {where} ({reason}); {WITHOUT_THE_HUB}") from None
-    model, report = loaded
-    if missing := sorted(report["missing_keys"]):  # transformers would fill them with random numbers
-        raise UserError(f"model: {where} lacks {len(missing)} weights, such as {missing[0]}; save it again, whole")
+        model, tokenizer = load_model(name, revision)
+    except BrokenCheckpointError as error:
+        other = "; another --revision may have them" if revision and "no weights in safetensors" in str(error) else ""
+        raise UserError(f"model: could not load {where} ({error}{other}); {WITHOUT_THE_HUB}") from None
+    except WrongTokenizerError as error:
+        raise UserError(f"model: the tokenizer of {where} is not its model's: {error}") from None
     if not tokenizer("take 1 coin")["input_ids"]:
         raise UserError(f"model: {where} has no tokenizer; save the model's own beside it (tokenizer.json)")
     if tokenizer.eos_token_id is None:
@@ -125,12 +108,6 @@ def _from_pretrained(name: str, revision: str | None) -> tuple[PreTrainedModel, 
         padding = "<|padding|>"
         tokenizer.pad_token = padding if padding in tokenizer.get_vocab() else tokenizer.eos_token
     tokenizer.padding_side = "left"
-    embedding: Any = model.get_input_embeddings()
-    if len(tokenizer) > (embedded := embedding.num_embeddings):
-        raise UserError(
-            f"model: the tokenizer of {where} has {len(tokenizer)} tokens, its model embeds {embedded};"
-            " they do not belong together"
-        )
     return model, tokenizer
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from nim_dataset.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -81,9 +81,13 @@ def test_a_fixed_revision_and_the_mistakes_around_it(
         "ada/pickled main",
     ]
     done = subprocess.run(
-        [sys.executable, "-c", LOAD], input="\n".join(asked), capture_output=True, text=True, cwd=ROOT,
+        [sys.executable, "-c", LOAD],
+        input="\n".join(asked),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
         env={**server.env(tmp_path), "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
     fixed, nowhere, stepless, absent, pickled = done.stdout.splitlines()
     first_weight = data.model("gpt_neox", seed=0).gpt_neox.embed_in.weight[0, 0].item()
     assert fixed == f"step9 {commits['step9']} {first_weight} torch.float32"
@@ -100,8 +104,11 @@ def test_without_the_hub_one_line_says_what_was_not_reached_and_what_to_do(
     env = {**hub[0].env(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, str(ROOT / "training/train.py"), "--train_data", "quickstart,n_train=64"],
-        capture_output=True, text=True, env=env, cwd=tmp_path,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env=env,
+        cwd=tmp_path,
+    )
     assert done.returncode == 2
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     for expected in ("http://127.0.0.1:9", "EleutherAI/pythia-410m-deduped", "--model tiny", "folder of a saved model"):
@@ -127,7 +134,7 @@ def test_a_folder_keeps_its_weights(data: Any, tmp_path: Path) -> None:
     ("damage", "message"),
     [
         (lambda folder: os.truncate(folder / "model.safetensors", 1000), "could not load .*header"),
-        (lambda folder: drop_a_weight(folder / "model.safetensors"), "lacks 1 weights, such as lm_head.weight"),
+        (lambda folder: drop_a_weight(folder / "model.safetensors"), "1 weights are missing, such as lm_head.weight"),
         (lambda folder: [file.unlink() for file in folder.glob("tokenizer*")], "has no tokenizer"),
     ],
     ids=["cut short", "a weight missing", "no tokenizer"],

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from training.config import DataConfig
+from training.data.phases import Phase
 from training.data.sets import load_eval, load_train
 from training.model.tiny_tokenizer import build_tokenizer
 
@@ -16,14 +17,14 @@ def test_sets_are_joined_or_mixed_by_weight(tmp_path: Path) -> None:
     mine.write_text(
         "".join(json.dumps({"prompt": f"What is {i}?", "answer": "take 1 coin"}) + "\n" for i in range(300))
     )
-    both = ["quickstart,n_train=900", str(mine)]
-    assert len(load_train(DataConfig(train_data=both), seed=0)) == 1200
+    both = ("quickstart,n_train=900", str(mine))
+    assert len(load_train(Phase(both, (), -1), seed=0)) == 1200
 
-    mixed = load_train(DataConfig(train_data=both, train_weights=[0.75, 0.25]), seed=0)
+    mixed = load_train(Phase(both, (0.75, 0.25), -1), seed=0)
     own = [prompt for prompt in mixed["prompt"] if prompt.startswith("What is")]
     assert len(own) / len(mixed) == pytest.approx(0.25, abs=0.04)
     assert own == [f"What is {i}?" for i in range(len(own))]  # no row comes twice
-    again = load_train(DataConfig(train_data=both, train_weights=[0.75, 0.25]), seed=0)
+    again = load_train(Phase(both, (0.75, 0.25), -1), seed=0)
     assert again["prompt"] == mixed["prompt"]
 
 

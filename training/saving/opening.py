@@ -1,0 +1,125 @@
+"""Opening a run's folder: whether it can be written and is free, where to go on from, and making it this run's."""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+
+from evaluation.artifacts.run_folder import (
+    last_complete_checkpoint,
+    list_checkpoints,
+    read_state,
+    staged,
+    step_of,
+    what_is_missing,
+    writing,
+)
+from nim_dataset.errors import UserError
+from nim_dataset.files import write_text
+from training.config import Config
+
+GIGABYTE = 1e9
+START_OVER = "start over with --overwrite_output_dir, or choose another --output_dir"
+
+
+def open_folder(config: Config) -> Path:
+    """The run's folder, made if need be; raises `UserError` when it cannot be written, or holds another run."""
+    run_dir = Path(str(config.train.output_dir))
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        probe = run_dir / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"output_dir: cannot write to '{run_dir}' ({error.strerror}); choose another folder") from None
+    there = what_is_there(run_dir)
+    if there and not config.train.overwrite_output_dir and not config.train.resume_from_checkpoint:
+        raise UserError(
+            f"output_dir: '{run_dir}' already has {there[-1].name}; continue with --resume_from_checkpoint auto,"
+            f" {START_OVER}"
+        )
+    return run_dir
+
+
+def what_is_there(run_dir: Path) -> list[Path]:
+    """What a run left in its folder: the trained model, if any, then the checkpoints, complete or not."""
+    return [path for path in (run_dir / "model.safetensors", *list_checkpoints(run_dir)) if path.exists()]
+
+
+@contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Keeps other runs out of the folder; raises `UserError` when one is at work there."""
+    lock = FileLock(run_dir / ".lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise UserError(f"output_dir: another run is at work in '{run_dir}'; wait, or choose another folder") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def check_space(run_dir: Path, model: torch.nn.Module) -> None:
+    """Raises `UserError` when not even one checkpoint (weights and two moments, in fp32) fits on the disk."""
+    needed = 12 * sum(parameter.numel() for parameter in model.parameters())
+    free = shutil.disk_usage(run_dir).free
+    if free < needed:
+        raise UserError(
+            f"output_dir: a checkpoint takes about {needed / GIGABYTE:.2g} GB and '{run_dir}' has"
+            f" {free / GIGABYTE:.2g} GB left; free some space or choose another folder"
+        )
+
+
+def find_resume(config: Config, run_dir: Path) -> tuple[Path | None, list[str]]:
+    """The checkpoint to continue from, if any, and notes on those that were passed over."""
+    wanted = config.train.resume_from_checkpoint
+    notes: list[str] = []
+    if not wanted:
+        return None, notes
+    if wanted != "auto":
+        if not (Path(wanted) / "trainer_state.json").is_file():
+            raise UserError(
+                f"resume_from_checkpoint: '{wanted}' is not a training checkpoint; give its folder or 'auto'"
+            )
+        if missing := what_is_missing(Path(wanted)):
+            raise UserError(f"resume_from_checkpoint: '{wanted}' is not complete: {missing}; give another, or 'auto'")
+        return Path(wanted), notes
+    last = last_complete_checkpoint(run_dir, notes)
+    if last is None and what_is_there(run_dir):
+        raise UserError(
+            f"resume_from_checkpoint: '{run_dir}' holds a run without a checkpoint to continue from"
+            f" ({'; '.join(notes) or 'it saved none'}); {START_OVER}"
+        )
+    return last, notes
+
+
+def check_is_last(run_dir: Path, checkpoint: Path) -> None:
+    """Raises `UserError` when the folder has complete checkpoints that do not lead to `checkpoint`."""
+    step = read_state(checkpoint)["global_step"]
+    for other in list_checkpoints(run_dir):
+        own = other.resolve().parent == checkpoint.resolve().parent
+        if not (own and step_of(other) <= step) and what_is_missing(other) is None:
+            raise UserError(
+                f"resume_from_checkpoint: '{run_dir}' has {other.name}, which does not lead to {checkpoint}; continue"
+                " in another --output_dir"
+            )
+
+
+def begin(run_dir: Path, files: Mapping[str, str], start_over: bool) -> None:
+    """Makes the folder this run's: writes the `files` of its record.
+
+    Before, takes away an interrupted save, the final model of an earlier end, so that nobody takes it for this run's,
+    and to `start_over` the checkpoints.
+    """
+    for folder in [staged(run_dir), *(list_checkpoints(run_dir) if start_over else [])]:
+        shutil.rmtree(folder, ignore_errors=True)
+    for file in (run_dir / "config.json", *run_dir.glob("*.safetensors*")):
+        file.unlink(missing_ok=True)
+    for name, text in files.items():
+        with writing(name, run_dir):
+            write_text(run_dir / name, text)
