@@ -30,7 +30,14 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, GPTNeoXConfig, PreTrainedTokenizerFast, TrainerCallback
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPTNeoXConfig,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    TrainerCallback,
+)
 
 import nim_dataset
 
@@ -68,11 +75,9 @@ def make_model(shape: str) -> Any:
     )
 
 
-def load_tokenizer(path: str | None, rows: Dataset) -> PreTrainedTokenizerFast:
+def load_tokenizer(path: str | None) -> PreTrainedTokenizerBase:
     if path is None:
-        from training.model.tiny_tokenizer import build_tokenizer
-
-        return build_tokenizer([*rows["prompt"], *(" " + answer for answer in rows["answer"])], [])
+        return AutoTokenizer.from_pretrained(Path(__file__).resolve().parent.parent / "configs/models/tiny")
     return PreTrainedTokenizerFast(
         tokenizer_file=path, eos_token="<|endoftext|>", pad_token="<|padding|>", padding_side="left"
     )
@@ -236,7 +241,7 @@ def measure_one(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     rows = nim_dataset.load("357", "train").select(range(BATCH * options.steps))
     with tempfile.TemporaryDirectory() as folder:
-        seconds = RUN[options.one](rows, load_tokenizer(options.tokenizer, rows), options, folder)
+        seconds = RUN[options.one](rows, load_tokenizer(options.tokenizer), options, folder)
     if options.device == "cuda":
         peak = torch.cuda.max_memory_allocated()
     else:

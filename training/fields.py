@@ -30,7 +30,7 @@ class ModelConfig:
     model: str = option(
         "EleutherAI/pythia-410m-deduped",
         "A model id on the Hub, a folder with a saved model, or the name of a built-in model in configs/models"
-        " ('tiny'), which starts from random weights with a tokenizer trained on the training data.",
+        " ('tiny'), which starts from random weights; its tokenizer is the same for all recipes.",
     )
     revision: str = option(
         "latest-step",

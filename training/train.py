@@ -38,7 +38,6 @@ from training.saving import opening
 from training.saving.record import check_same_run, record
 from training.trainer import AnchoredTrainer
 
-TOKENIZER_ROWS = 5_000
 STOPPED = 143
 """The exit status of a process that SIGTERM ended."""
 
@@ -98,9 +97,7 @@ def prepare(config: Config) -> Materials:
     with PartialState().main_process_first():
         (phase,) = config.phases
         train_rows, eval_sets = load_train(phase, config.train.seed), load_eval(config.data)
-    sample = train_rows.select(range(min(TOKENIZER_ROWS, len(train_rows))))
-    texts = [*sample["prompt"], *(" " + answer for answer in sample["answer"])]
-    base = load_base(config.model, config.train.seed, texts, [*sample["player_one"], *sample["player_two"]])
+    base = load_base(config.model, config.train.seed)
     columns = dict.fromkeys(column for objective in config.objectives.values() for column in objective.columns)
     name = ", ".join(phase.data)
     rows = encode_rows(train_rows, base.tokenizer, config.data.max_length, name, tuple(columns))

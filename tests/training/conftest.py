@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, LlamaConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPTNeoXConfig, LlamaConfig, PreTrainedModel
 
 import nim_dataset
 from training.data.encoding import EncodedRows, encode_rows
-from training.model.tiny_tokenizer import build_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCELERATE = str(Path(sys.executable).with_name("accelerate"))
@@ -29,7 +28,7 @@ SHAPES: dict[str, Any] = {
 
 @dataclass
 class Data:
-    """Rows of the quickstart recipe with a tokenizer made for them."""
+    """Rows of the quickstart recipe with the built-in models' tokenizer."""
 
     tokenizer: Any
     rows: Any
@@ -47,8 +46,7 @@ class Data:
 @pytest.fixture(scope="session")
 def data() -> Data:
     rows = nim_dataset.load("quickstart", "train", n_train=640)
-    texts = [*rows["prompt"], *(" " + answer for answer in rows["answer"])]
-    tokenizer = build_tokenizer(texts, [*rows["player_one"], *rows["player_two"]])
+    tokenizer = AutoTokenizer.from_pretrained(ROOT / "configs" / "models" / "tiny")
     return Data(tokenizer, rows, encode_rows(rows, tokenizer, 128, "quickstart"))
 
 

@@ -7,7 +7,6 @@ resolved once, on the main process, to a commit; every process loads that commit
 import hashlib
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +15,18 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from huggingface_hub import HfApi, constants, try_to_load_from_cache
 from huggingface_hub.errors import HTTPError, RepositoryNotFoundError
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    set_seed,
+)
 
 from evaluation.artifacts.models import BrokenCheckpointError, WrongTokenizerError, load_model
 from nim_dataset.errors import UserError, suggest
 from training.fields import ModelConfig
-from training.model.tiny_tokenizer import build_tokenizer
 
 BUILT_IN = Path(__file__).resolve().parents[2] / "configs" / "models"
 LATEST_STEP = "latest-step"
@@ -49,17 +54,14 @@ class BaseModel:
         return digest.hexdigest()
 
 
-def load_base(config: ModelConfig, seed: int, texts: Sequence[str], names: Sequence[str | None]) -> BaseModel:
-    """Loads `config.model`; raises `UserError` when it cannot be had.
-
-    `texts` and `names` (of the training rows) train a built-in model's tokenizer, `seed` decides its weights.
-    """
+def load_base(config: ModelConfig, seed: int) -> BaseModel:
+    """Loads `config.model`; raises `UserError` when it cannot be had. `seed` decides a built-in model's weights."""
     name = config.model
     built_in = sorted(path.parent.name for path in BUILT_IN.glob("*/config.json"))
     if config.revision != ModelConfig.revision and (name in built_in or os.path.isdir(name)):
         raise UserError(f"revision: '{config.revision}' is for a model on the Hub, and '{name}' is here; leave it out")
     if name in built_in:
-        return _built_in(name, seed, texts, names)
+        return _built_in(name, seed)
     if os.path.isdir(name):
         model, tokenizer = _from_pretrained(name, None)
         return BaseModel(model, tokenizer, str(Path(name).resolve()), None, None)
@@ -76,8 +78,8 @@ def load_base(config: ModelConfig, seed: int, texts: Sequence[str], names: Seque
     return BaseModel(model, tokenizer, name, revision, commit)
 
 
-def _built_in(name: str, seed: int, texts: Sequence[str], names: Sequence[str | None]) -> BaseModel:
-    tokenizer = build_tokenizer(texts, names)
+def _built_in(name: str, seed: int) -> BaseModel:
+    tokenizer = AutoTokenizer.from_pretrained(BUILT_IN / name)
     config = AutoConfig.from_pretrained(
         BUILT_IN / name,
         vocab_size=len(tokenizer),

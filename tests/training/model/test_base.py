@@ -62,7 +62,7 @@ from training.model.base import load_base
 from training.config import ModelConfig
 for name, revision in (line.split() for line in sys.stdin.read().splitlines()):
     try:
-        base = load_base(ModelConfig(name, revision), 0, [], [])
+        base = load_base(ModelConfig(name, revision), 0)
         print(base.revision, base.commit, float(base.model.gpt_neox.embed_in.weight[0, 0].detach()), base.model.dtype)
     except UserError as error:
         print("error:", error)
@@ -123,7 +123,7 @@ def test_a_folder_keeps_its_weights(data: Any, tmp_path: Path) -> None:
     model = data.model("llama", seed=5)
     model.save_pretrained(tmp_path)
     data.tokenizer.save_pretrained(tmp_path)
-    base = load_base(ModelConfig(str(tmp_path)), 0, [], [])
+    base = load_base(ModelConfig(str(tmp_path)), 0)
     for ours, theirs in zip(base.model.parameters(), model.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     assert base.tokenizer.padding_side == "left"
@@ -147,7 +147,7 @@ def test_a_damaged_folder_is_one_line(data: Any, tmp_path: Path, damage: Callabl
     data.tokenizer.save_pretrained(tmp_path)
     damage(tmp_path)
     with pytest.raises(UserError, match=message):
-        load_base(ModelConfig(str(tmp_path)), 0, [], [])
+        load_base(ModelConfig(str(tmp_path)), 0)
 
 
 def drop_a_weight(file: Path) -> None:
