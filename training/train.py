@@ -23,7 +23,7 @@ from datasets import Dataset
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
-from evaluation.artifacts.run_folder import copy_model, is_finished, read_state
+from evaluation.artifacts.run_folder import copy_model, is_finished, model_files, read_state
 from evaluation.predict import answer_budget, check_fits
 from evaluation.process.cpu import set_up_process
 from nim_dataset.errors import UserError, exit_on_user_error
@@ -169,8 +169,10 @@ def fit(config: Config, run_dir: Path, materials: Materials, start: Start) -> bo
     say(f"{'continuing from ' + str(checkpoint) if checkpoint else 'starting'}; writing to {run_dir}/")
     if checkpoint is not None and is_finished(checkpoint, config.train.max_steps):
         say("this run is complete already; --overwrite_output_dir starts it over")
-        if PartialState().is_main_process:
-            copy_model(checkpoint, run_dir)  # it may have been killed before it did so
+        if PartialState().is_main_process:  # it may have been killed before it published its model
+            if model_files(run_dir) is None:
+                opening.begin(run_dir, start.record, start_over=False)
+            copy_model(checkpoint, run_dir)
         return False
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

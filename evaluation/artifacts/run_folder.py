@@ -1,7 +1,7 @@
 """What a training run leaves in runs/NAME/: the names of its files, its checkpoints, and whether these are whole.
 
 runs/NAME/
-  config.yaml, environment.json    the record of the run
+  config.yaml, environment.json    the record of the run, which marks the folder as ours and lists its model's files
   metrics.jsonl                    what was logged
   checkpoint-N/                    all that it takes to go on from step N
   config.json, *.safetensors, ...  the trained model and its tokenizer; config.json comes last and says "done"
@@ -19,15 +19,25 @@ import struct
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 
 from nim_dataset.errors import UserError
+from nim_dataset.files import write_text
 
 CONFIG, ENVIRONMENT, METRICS = "config.yaml", "environment.json", "metrics.jsonl"
 STAGING = ".saving"
+MARK = {"made_by": "nim-testbed"}
+"""In environment.json: a run of ours made this folder, and may delete what it wrote."""
+# What a run writes into its folder itself, and what others keep a model in.
+RECORDS_AND_MODELS = (
+    *(CONFIG, ENVIRONMENT, METRICS, "*config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.*", "merges.txt", "chat_template.*", "*.safetensors", "*.index.json", "*.bin", "*.pt", "*.pth"),
+    *("trainer_state.json",),
+)
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -43,6 +53,39 @@ def step_of(checkpoint: Path) -> int:
 def list_checkpoints(run_dir: Path) -> list[Path]:
     """The folders `checkpoint-N` of a run by step, complete or not."""
     return sorted(filter(is_checkpoint, run_dir.glob("checkpoint-*")), key=step_of)
+
+
+def model_files(run_dir: Path) -> list[str] | None:
+    """The trained model's files that a run of ours wrote, as its record lists them; None where no run of ours was."""
+    try:
+        environment = json.loads((run_dir / ENVIRONMENT).read_text(encoding="utf-8"))
+        if not MARK.items() <= environment.items():
+            return None
+        return [name for name in environment["files"] if Path(name).name == name]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def others_files(run_dir: Path) -> list[Path]:
+    """Models, checkpoints and records in the folder that no run of ours wrote."""
+    listed = model_files(run_dir)
+    ours = {CONFIG, ENVIRONMENT, METRICS, *listed} if listed is not None else set()
+    found = [path for path in sorted(run_dir.iterdir()) if path.is_file() and path.name not in ours]
+    others = [path for path in found if any(fnmatch(path.name, pattern) for pattern in RECORDS_AND_MODELS)]
+    if listed is None:
+        others += [path for path in (*list_checkpoints(run_dir), staged(run_dir)) if path.exists()]
+    return others
+
+
+def clear(run_dir: Path, checkpoints: bool) -> None:
+    """Deletes what a run of ours left: an interrupted save, the trained model, and if so told the checkpoints."""
+    names = model_files(run_dir)
+    if names is None:
+        return
+    for folder in [staged(run_dir), *(list_checkpoints(run_dir) if checkpoints else [])]:
+        shutil.rmtree(folder, ignore_errors=True)
+    for name in sorted(names, key=lambda name: name != "config.json"):  # which says "done"
+        (run_dir / name).unlink(missing_ok=True)
 
 
 def staged(run_dir: Path) -> Path:
@@ -72,8 +115,15 @@ def staged_model(run_dir: Path) -> Path:
 
 
 def publish_model(run_dir: Path) -> None:
-    """Moves the trained model out of the staging folder, file by file; config.json, which says "done", comes last."""
-    for file in sorted(staged_model(run_dir).iterdir(), key=lambda file: file.name == "config.json"):
+    """Moves the trained model out of the staging folder, file by file; config.json, which says "done", comes last.
+
+    The files are listed in the run's record first, so that they are known as ours whenever this is interrupted.
+    """
+    files = sorted(staged_model(run_dir).iterdir(), key=lambda file: (file.name == "config.json", file.name))
+    environment = json.loads((run_dir / ENVIRONMENT).read_text(encoding="utf-8"))
+    environment["files"] = sorted({*environment["files"], *(file.name for file in files)})
+    write_text(run_dir / ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
+    for file in files:
         os.replace(file, run_dir / file.name)
     shutil.rmtree(staged(run_dir), ignore_errors=True)
 

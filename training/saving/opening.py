@@ -10,10 +10,12 @@ import torch
 from filelock import FileLock, Timeout
 
 from evaluation.artifacts.run_folder import (
+    clear,
     last_complete_checkpoint,
     list_checkpoints,
+    model_files,
+    others_files,
     read_state,
-    staged,
     step_of,
     what_is_missing,
     writing,
@@ -34,8 +36,18 @@ def open_folder(config: Config) -> Path:
         probe = run_dir / f".writable-{os.getpid()}"
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        raise UserError(f"output_dir: cannot write to '{run_dir}' ({error.strerror}); choose another folder") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"output_dir: cannot write to '{run_dir}' ({reason}); choose another folder") from None
+    if others := others_files(run_dir):
+        more = f" and {len(others) - 1} more files" if len(others) > 1 else ""
+        raise UserError(
+            f"output_dir: '{run_dir}' holds {others[0].name}{more}, which no run wrote that is recorded there; choose"
+            " another --output_dir"
+        )
+    base = Path(config.model.model)
+    if config.train.overwrite_output_dir and os.path.isdir(base) and base.resolve().is_relative_to(run_dir.resolve()):
+        raise UserError(f"model: '{base}' lies in output_dir, and would be deleted; choose another --output_dir")
     there = what_is_there(run_dir)
     if there and not config.train.overwrite_output_dir and not config.train.resume_from_checkpoint:
         raise UserError(
@@ -47,7 +59,8 @@ def open_folder(config: Config) -> Path:
 
 def what_is_there(run_dir: Path) -> list[Path]:
     """What a run left in its folder: the trained model, if any, then the checkpoints, complete or not."""
-    return [path for path in (run_dir / "model.safetensors", *list_checkpoints(run_dir)) if path.exists()]
+    weights = [run_dir / name for name in model_files(run_dir) or () if name.endswith(".safetensors")]
+    return [path for path in (*weights, *list_checkpoints(run_dir)) if path.exists()]
 
 
 @contextmanager
@@ -116,10 +129,7 @@ def begin(run_dir: Path, files: Mapping[str, str], start_over: bool) -> None:
     Before, takes away an interrupted save, the final model of an earlier end, so that nobody takes it for this run's,
     and to `start_over` the checkpoints.
     """
-    for folder in [staged(run_dir), *(list_checkpoints(run_dir) if start_over else [])]:
-        shutil.rmtree(folder, ignore_errors=True)
-    for file in (run_dir / "config.json", *run_dir.glob("*.safetensors*")):
-        file.unlink(missing_ok=True)
+    clear(run_dir, checkpoints=start_over)
     for name, text in files.items():
         with writing(name, run_dir):
             write_text(run_dir / name, text)

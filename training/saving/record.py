@@ -12,7 +12,7 @@ import torch
 import yaml
 from transformers import PreTrainedConfig
 
-from evaluation.artifacts.run_folder import CONFIG, ENVIRONMENT
+from evaluation.artifacts.run_folder import CONFIG, ENVIRONMENT, MARK
 from nim_dataset.errors import UserError
 from training.config import FIXED, Config
 from training.data.encoding import EncodedRows
@@ -30,6 +30,7 @@ def record(config: Config, base: BaseModel, rows: EncodedRows, processes: int) -
     the base model.
     """
     environment: dict[str, Any] = {
+        **MARK,
         "command": sys.argv,
         "base_model": {
             "name": base.name,
@@ -43,6 +44,7 @@ def record(config: Config, base: BaseModel, rows: EncodedRows, processes: int) -
         "train_rows": rows.fingerprint(),
         "rows_per_step": config.train.train_batch_size * config.train.gradient_accumulation_steps * processes,
         "threads": torch.get_num_threads(),
+        "files": [],
     }
     return {CONFIG: config.to_yaml(), ENVIRONMENT: json.dumps(environment, indent=2) + "\n"}
 
