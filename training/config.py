@@ -137,7 +137,11 @@ def _config_path(argv: Sequence[str]) -> str | None:
             paths.append(argv[i + 1])
         elif flag.startswith("--config="):
             paths.append(flag.partition("=")[2])
-    return paths[-1] if paths else None
+    if len(paths) > 1:
+        raise UserError(
+            f"--config: given {len(paths)} times ({', '.join(paths)}); a run has one, and flags override it"
+        )
+    return paths[0] if paths else None
 
 
 def _read_yaml(path: str, known: Sequence[str]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class ModelConfig:
     )
     revision: str = option(
         "latest-step",
-        "For a model on the Hub: a branch, tag or commit, or 'latest-step' for its highest branch 'stepN'.",
+        "For a model on the Hub: a branch, tag or commit, or 'latest-step' for its highest branch 'stepN' or 'step-N'.",
     )
 
 

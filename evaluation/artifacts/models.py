@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from huggingface_hub import HfApi
+from huggingface_hub import GitRefInfo, HfApi
 from huggingface_hub.errors import HFValidationError, HTTPError, RepositoryNotFoundError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -93,15 +93,25 @@ def _on_the_hub(repo_id: str) -> list[Checkpoint]:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo_id) or repo_id.startswith("."):
         raise UserError(no_folder)
     try:
-        branches = {branch.name: branch.target_commit for branch in HfApi().list_repo_refs(repo_id).branches}
+        steps, main = branches_by_step(repo_id)
     except (RepositoryNotFoundError, HFValidationError):
         raise UserError(f"{no_folder}, and no such model on the Hub") from None
     except (HTTPError, OSError, RuntimeError) as error:
         raise UserError(f"{no_folder}, and the Hub cannot be asked ({first_line(error)})") from None
-    steps = sorted((int(match[1]), name) for name in branches if (match := re.fullmatch(r"step-?(\d+)", name)))
     if not steps:
-        return [Checkpoint(repo_id.split("/")[1], 0, repo_id, branches["main"])]
-    return [Checkpoint(f"checkpoint-{step}", step, repo_id, branches[name]) for step, name in steps]
+        return [Checkpoint(repo_id.split("/")[1], 0, repo_id, main)]
+    return [Checkpoint(f"checkpoint-{step}", step, repo_id, branch.target_commit) for step, branch in steps]
+
+
+def branches_by_step(repo_id: str) -> tuple[list[tuple[int, GitRefInfo]], str | None]:
+    """A Hub repository's branches `stepN` and `step-N` (which `training.push` makes) by step, and the commit of main.
+
+    Raises what `huggingface_hub` raises where the repository or the Hub is not there.
+    """
+    branches = HfApi().list_repo_refs(repo_id).branches
+    named = [(match, branch) for branch in branches if (match := re.fullmatch(r"step-?([0-9]+)", branch.name))]
+    steps = sorted(((int(match[1]), branch) for match, branch in named), key=lambda pair: (pair[0], pair[1].name))
+    return steps, next((branch.target_commit for branch in branches if branch.name == "main"), None)
 
 
 def load_model(

@@ -89,6 +89,7 @@ def test_help_explains_each_option_with_its_default(capsys: pytest.CaptureFixtur
 MISTAKES = {
     "missing file": (["--config", "configs/quickstrat.yaml"], r"cannot read 'configs/quickstrat.yaml'"),
     "config without a file": (["--config"], "--config: expected a YAML file"),
+    "two files": (["--config", "a.yaml", "--config=b.yaml"], r"--config: given 2 times \(a.yaml, b.yaml\)"),
     "unknown flag": (["--train_data", "357", "--anchor_wieght", "1"], "did you mean 'anchor_weight'"),
     "nothing to train on": ([], "train_data: nothing to train on"),
     "not a number": (["--train_data", "357", "--learning_rate", "fast"], "learning_rate.*'fast'"),

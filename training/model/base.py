@@ -1,19 +1,19 @@
 """The base model: built in, from a folder, or from the Hub at a revision that is written down.
 
-`latest-step` names the highest of a repository's branches `stepN`, as Pythia keeps its training checkpoints. It is
+`latest-step` names the highest of a repository's branches `stepN`, as Pythia keeps its training checkpoints, or
+`step-N`, as this project pushes them. It is
 resolved once, on the main process, to a commit; every process loads that commit, and the run records it.
 """
 
 import hashlib
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
-from huggingface_hub import HfApi, constants, try_to_load_from_cache
+from huggingface_hub import constants, try_to_load_from_cache
 from huggingface_hub.errors import HTTPError, RepositoryNotFoundError
 from transformers import (
     AutoConfig,
@@ -24,7 +24,7 @@ from transformers import (
     set_seed,
 )
 
-from evaluation.artifacts.models import BrokenCheckpointError, WrongTokenizerError, load_model
+from evaluation.artifacts.models import BrokenCheckpointError, WrongTokenizerError, branches_by_step, load_model
 from nim_dataset.errors import UserError, suggest
 from training.fields import ModelConfig
 
@@ -131,10 +131,10 @@ def _resolve(name: str, revision: str) -> tuple[str, str | None]:
 
 
 def _latest_step(name: str) -> tuple[str, str]:
-    """The highest branch `stepN` of a repository and its commit."""
+    """The highest branch `stepN` or `step-N` of a repository and its commit."""
     endpoint = os.environ.get("HF_ENDPOINT", constants.ENDPOINT)
     try:
-        branches = HfApi().list_repo_refs(name).branches
+        steps, _ = branches_by_step(name)
     except RepositoryNotFoundError:
         raise UserError(f"model: '{name}' does not exist on {endpoint}, or is private; {WITHOUT_THE_HUB}") from None
     except (HTTPError, OSError) as error:
@@ -142,10 +142,10 @@ def _latest_step(name: str) -> tuple[str, str]:
         raise UserError(
             f"model: could not reach {endpoint} for the branches of '{name}' ({reason}); {WITHOUT_THE_HUB}"
         ) from None
-    steps = {int(match[1]): branch for branch in branches if (match := re.fullmatch(r"step(\d+)", branch.name))}
     if not steps:
         raise UserError(
-            f"revision: '{name}' has no branches 'stepN' for 'latest-step'; give one, such as --revision main"
+            f"revision: '{name}' has no branches 'stepN' or 'step-N' for 'latest-step'; give one, such as --revision"
+            " main"
         )
-    latest = steps[max(steps)]
+    _, latest = steps[-1]
     return latest.name, latest.target_commit

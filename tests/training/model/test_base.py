@@ -29,6 +29,7 @@ def hub(data: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[H
         commits = {}
         server.create("ada/base", files={"README.md": b"A small base model."})
         server.create("ada/stepless", files={"README.md": b"Nothing here."})
+        server.create("ada/pushed", files={"README.md": b"A run of this project."})
         pickled = tmp_path_factory.mktemp("pickled")
         data.model("gpt_neox").config.save_pretrained(pickled)
         data.tokenizer.save_pretrained(pickled)
@@ -40,6 +41,9 @@ def hub(data: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[H
             data.tokenizer.save_pretrained(folder)
             server.create_branch("ada/base", branch)
             commits[branch] = server.commit("ada/base", files_of(folder), branch=branch)
+            pushed = branch.replace("step", "step-")  # as training.push names them
+            server.create_branch("ada/pushed", pushed)
+            commits[pushed] = server.commit("ada/pushed", files_of(folder), branch=pushed)
         yield server, commits
 
 
@@ -79,6 +83,7 @@ def test_a_fixed_revision_and_the_mistakes_around_it(
         "ada/stepless latest-step",
         "ada/absent latest-step",
         "ada/pickled main",
+        "ada/pushed latest-step",
     ]
     done = subprocess.run(
         [sys.executable, "-c", LOAD],
@@ -88,11 +93,12 @@ def test_a_fixed_revision_and_the_mistakes_around_it(
         cwd=ROOT,
         env={**server.env(tmp_path), "PYTHONPATH": str(ROOT)},
     )
-    fixed, nowhere, stepless, absent, pickled = done.stdout.splitlines()
+    fixed, nowhere, stepless, absent, pickled, pushed = done.stdout.splitlines()
     first_weight = data.model("gpt_neox", seed=0).gpt_neox.embed_in.weight[0, 0].item()
     assert fixed == f"step9 {commits['step9']} {first_weight} torch.float32"
+    assert pushed.split()[:2] == ["step-100", commits["step-100"]]
     assert nowhere.startswith(f"error: model: could not load 'ada/base' at revision 'nowhere' from {server.endpoint}")
-    assert "no branches 'stepN' for 'latest-step'; give one, such as --revision main" in stepless
+    assert "no branches 'stepN' or 'step-N' for 'latest-step'; give one, such as --revision main" in stepless
     assert absent.startswith(f"error: model: 'ada/absent' does not exist on {server.endpoint}")
     assert "no weights in safetensors there, and pickles, which can run code, are never loaded" in pickled
     assert all("--model tiny" in line for line in (nowhere, absent, pickled))
