@@ -150,7 +150,7 @@ def _read_yaml(path: str, known: Sequence[str]) -> dict[str, Any]:
     except OSError as error:
         near = suggest(path, map(str, Path(path).parent.glob("*.yaml")))
         raise UserError(f"--config: cannot read '{path}' ({error.strerror}){near}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"--config: '{path}' is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(loaded, dict):
         raise UserError(f"--config: '{path}' must hold options, such as 'learning_rate: 3e-5'")

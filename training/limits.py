@@ -31,6 +31,7 @@ def check_limits(model: ModelConfig, data: DataConfig, train: TrainConfig) -> No
         "warmup_steps": (train.warmup_steps, 0),
         "save_total_limit": (1 if train.save_total_limit is None else train.save_total_limit, 1),
         "dataloader_num_workers": (train.dataloader_num_workers, 0),
+        "dataloader_prefetch_factor": (train.dataloader_prefetch_factor or 0, 0),
         "save_at": (min(train.save_at, default=1), 1),
         "seed": (train.seed, 0),
         "adam_epsilon": (train.adam_epsilon, 0),
@@ -41,6 +42,8 @@ def check_limits(model: ModelConfig, data: DataConfig, train: TrainConfig) -> No
             raise UserError(f"{name}: {value} is out of range; it must be at least {least}, and finite")
     if train.seed >= 2**32:
         raise UserError(f"seed: {train.seed} is out of range; it must be below 2**32")
+    if train.data_seed is not None and abs(train.data_seed) >= 2**32:
+        raise UserError(f"data_seed: {train.data_seed} is out of range; its amount must be below 2**32")
     for name, value in {"logging_steps": train.logging_steps, "save_steps": train.save_steps}.items():
         if not 0 < value < math.inf:
             raise UserError(f"{name}: {value} is out of range; give a number of steps, or a share of them below 1")

@@ -182,7 +182,7 @@ class AnchoredTrainer(AtomicSaves):
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
         try:
             model, dataloader = super()._prepare_for_training(*args, **kwargs)
-        except (ValueError, TypeError) as error:  # such as a schedule that needs --lr_scheduler_kwargs
+        except (ValueError, TypeError, RuntimeError) as error:  # such as a schedule that needs --lr_scheduler_kwargs
             raise UserError(" ".join(str(error).split())) from error
         self._prepare_objectives(self.model)
         return model, dataloader

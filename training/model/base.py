@@ -14,7 +14,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from huggingface_hub import constants, try_to_load_from_cache
-from huggingface_hub.errors import HTTPError, RepositoryNotFoundError
+from huggingface_hub.errors import HFValidationError, HTTPError, RepositoryNotFoundError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -137,6 +137,8 @@ def _latest_step(name: str) -> tuple[str, str]:
         steps, _ = branches_by_step(name)
     except RepositoryNotFoundError:
         raise UserError(f"model: '{name}' does not exist on {endpoint}, or is private; {WITHOUT_THE_HUB}") from None
+    except HFValidationError as error:
+        raise UserError(f"model: '{name}' is no Hub id ({' '.join(str(error).split())[:120]})") from None
     except (HTTPError, OSError) as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserError(

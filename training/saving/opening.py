@@ -95,7 +95,7 @@ def find_resume(config: Config, run_dir: Path) -> tuple[Path | None, list[str]]:
     if not wanted:
         return None, notes
     if wanted != "auto":
-        if not (Path(wanted) / "trainer_state.json").is_file():
+        if not os.path.isfile(os.path.join(wanted, "trainer_state.json")):
             raise UserError(
                 f"resume_from_checkpoint: '{wanted}' is not a training checkpoint; give its folder or 'auto'"
             )
