@@ -30,7 +30,14 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, GPTNeoXConfig, PreTrainedTokenizerFast, TrainerCallback
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPTNeoXConfig,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    TrainerCallback,
+)
 
 import nim_dataset
 
@@ -56,17 +63,21 @@ def make_model(shape: str) -> Any:
     torch.manual_seed(0)
     return AutoModelForCausalLM.from_config(
         GPTNeoXConfig(
-            vocab_size=VOCABULARY, hidden_size=hidden, intermediate_size=4 * hidden, num_hidden_layers=layers,
-            num_attention_heads=heads, bos_token_id=0, eos_token_id=0, pad_token_id=1,
+            vocab_size=VOCABULARY,
+            hidden_size=hidden,
+            intermediate_size=4 * hidden,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            bos_token_id=0,
+            eos_token_id=0,
+            pad_token_id=1,
         )
-    )  # fmt: skip
+    )
 
 
-def load_tokenizer(path: str | None, rows: Dataset) -> PreTrainedTokenizerFast:
+def load_tokenizer(path: str | None) -> PreTrainedTokenizerBase:
     if path is None:
-        from training.model.tiny_tokenizer import build_tokenizer
-
-        return build_tokenizer([*rows["prompt"], *(" " + answer for answer in rows["answer"])], [])
+        return AutoTokenizer.from_pretrained(Path(__file__).resolve().parent.parent / "configs/models/tiny")
     return PreTrainedTokenizerFast(
         tokenizer_file=path, eos_token="<|endoftext|>", pad_token="<|padding|>", padding_side="left"
     )
@@ -95,20 +106,33 @@ def this_trainer(rows: Dataset, tokenizer: Any, options: argparse.Namespace, fol
     from evaluation.process.cpu import keep_freed_memory, set_up_process
     from training.config import TrainConfig
     from training.data.encoding import encode_rows
+    from training.objectives.anchor import Anchor
     from training.trainer import AnchoredTrainer
 
     if options.device == "cpu":
         set_up_process(options.threads, on_cpu=True) if options.one == "a" else keep_freed_memory()  # (f) is by MKL
     clock = Clock(options.device)
     args = TrainConfig(
-        output_dir=folder, max_steps=options.steps, per_device_train_batch_size=BATCH, learning_rate=LEARNING_RATE,
-        save_strategy="no", train_sampling_strategy="sequential", disable_tqdm=True, bf16=options.bf16,
-        use_cpu=options.device == "cpu", logging_steps=1000, anchor_weight=ANCHOR_WEIGHT,
-    )  # fmt: skip
+        output_dir=folder,
+        max_steps=options.steps,
+        per_device_train_batch_size=BATCH,
+        learning_rate=LEARNING_RATE,
+        save_strategy="no",
+        train_sampling_strategy="sequential",
+        disable_tqdm=True,
+        bf16=options.bf16,
+        use_cpu=options.device == "cpu",
+        logging_steps=1000,
+        anchor_weight=ANCHOR_WEIGHT,
+    )
     trainer = AnchoredTrainer(
-        model=make_model(options.shape), args=args, train_dataset=encode_rows(rows, tokenizer, MAX_LENGTH, "357"),
-        processing_class=tokenizer, anchor_weight=ANCHOR_WEIGHT, callbacks=[clock],
-    )  # fmt: skip
+        model=make_model(options.shape),
+        args=args,
+        train_dataset=encode_rows(rows, tokenizer, MAX_LENGTH, "357"),
+        processing_class=tokenizer,
+        objectives={"anchor": Anchor(ANCHOR_WEIGHT)},
+        callbacks=[clock],
+    )
     trainer.train()
     return clock.median()
 
@@ -147,11 +171,21 @@ def trl_sft(rows: Dataset, tokenizer: Any, options: argparse.Namespace, folder: 
 
     clock = Clock(options.device)
     args = SFTConfig(
-        output_dir=folder, max_steps=options.steps, per_device_train_batch_size=BATCH, learning_rate=LEARNING_RATE,
-        completion_only_loss=True, max_length=MAX_LENGTH, save_strategy="no", report_to="none", disable_tqdm=True,
-        train_sampling_strategy="sequential", bf16=options.bf16, use_cpu=options.device == "cpu", logging_steps=1000,
+        output_dir=folder,
+        max_steps=options.steps,
+        per_device_train_batch_size=BATCH,
+        learning_rate=LEARNING_RATE,
+        completion_only_loss=True,
+        max_length=MAX_LENGTH,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        train_sampling_strategy="sequential",
+        bf16=options.bf16,
+        use_cpu=options.device == "cpu",
+        logging_steps=1000,
         gradient_checkpointing=False,
-    )  # fmt: skip
+    )
     data = Dataset.from_dict({"prompt": rows["prompt"], "completion": [" " + answer for answer in rows["answer"]]})
     trainer = SFTTrainer(
         model=make_model(options.shape), args=args, train_dataset=data, processing_class=tokenizer, callbacks=[clock]
@@ -193,8 +227,13 @@ def matrix_rate(size: int, dtype: torch.dtype, device: str) -> float:
 
 
 RUN: dict[str, Callable[[Dataset, Any, argparse.Namespace, str], float]] = {
-    "a": this_trainer, "b": plain_recipe, "c": trl_sft, "d": bound, "e": onednn_bound, "f": this_trainer,
-}  # fmt: skip
+    "a": this_trainer,
+    "b": plain_recipe,
+    "c": trl_sft,
+    "d": bound,
+    "e": onednn_bound,
+    "f": this_trainer,
+}
 
 
 def measure_one(options: argparse.Namespace) -> None:
@@ -202,7 +241,7 @@ def measure_one(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     rows = nim_dataset.load("357", "train").select(range(BATCH * options.steps))
     with tempfile.TemporaryDirectory() as folder:
-        seconds = RUN[options.one](rows, load_tokenizer(options.tokenizer, rows), options, folder)
+        seconds = RUN[options.one](rows, load_tokenizer(options.tokenizer), options, folder)
     if options.device == "cuda":
         peak = torch.cuda.max_memory_allocated()
     else:

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from evaluation.artifacts.run_folder import writing
+from evaluation.artifacts.run_folder import METRICS, writing
 from nim_dataset.files import write_text
 
 
@@ -38,7 +38,7 @@ class MetricsFile(TrainerCallback):
     """
 
     def __init__(self, run_dir: Path) -> None:
-        self.path = run_dir / "metrics.jsonl"
+        self.path = run_dir / METRICS
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

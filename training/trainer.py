@@ -1,76 +1,74 @@
-"""`transformers.Trainer` with an anchor, logits only at the answers, exact match as its evaluation, atomic checkpoints.
+"""`transformers.Trainer` with objectives, logits only at the answers, exact match as evaluation, atomic checkpoints.
 
-Everything else is the Trainer's: optimizer, schedules, mixed precision, accumulation, DDP and FSDP, reporting.
+Everything else is the Trainer's: optimizer, schedules, mixed precision, accumulation, DDP and FSDP, reporting. What it
+overrides and reads of the Trainer's private members is listed in tests/training/test_trainer_contract.py.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader
 from datasets import Dataset
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
-from transformers.trainer import TRAINING_ARGS_NAME
-from transformers.trainer_utils import rotate_checkpoints
+from torch.utils.data import DataLoader
+from transformers import PreTrainedTokenizerBase
+from transformers.trainer_utils import seed_worker
 
-from evaluation.artifacts.run_folder import (
-    STAGING,
-    commit_checkpoint,
-    last_complete_checkpoint,
-    publish_model,
-    staged_model,
-    writing,
-)
 from evaluation.nim_accuracy.nim_accuracy import text_matches
 from evaluation.predict import answer_budget, predict
-from nim_dataset.errors import UserError
-from training.data.encoding import AnswerCollator, EncodedRows
+from nim_dataset.errors import UserError, unknown
+from training.data.encoding import AnswerCollator, EncodedRows, decision_states
 from training.data.end_to_end import BY_ROW, attention, rows_stay_apart
-from training.objectives.anchor import Anchor, local_part
+from training.data.phases import Batching, MicroBatches
+from training.objectives.interface import Batch, Objective
+from training.saving.atomic import AtomicSaves
 
-LOSS_UNDER_WAY = "loss_under_way"
-"""Where trainer_state.json keeps the sum of the losses since the last line of the log, and that line's step."""
+OBJECTIVES_FILE = "objectives.pt"
+"""Where a checkpoint keeps the objectives' states, by name."""
 
 
-class AnchoredTrainer(Trainer):
-    """A `Trainer` whose weights are held to where they started.
+class AnchoredTrainer(AtomicSaves):
+    """A `Trainer` of answers, with objectives such as the anchor.
 
     Args (beyond the Trainer's):
-        anchor_weight: the L2-SP factor; 0 keeps no copy of the weights and costs nothing.
-        train_dataset: the encoded rows; the trainer batches them itself.
+        train_dataset: the encoded rows, with the columns that the objectives ask for; the trainer batches them itself.
         processing_class: the tokenizer that they were encoded with.
+        objectives: by name; what joins the loss of the answers. A name is what its state is saved under.
         eval_dataset: a dict of datasets to measure exact match on (columns `prompt`, `answer`); the one named `eval` is
             logged as `eval_exact_match`, any other as `eval_<name>_exact_match`.
 
-    `theta_0` is what the model holds when training begins; on a resume, what it held before the checkpoint was loaded.
-    So always construct the trainer with the base model.
+    Objectives are prepared with what the model holds when training begins; on a resume, what it held before the
+    checkpoint was loaded. So always construct the trainer with the base model.
     """
 
-    model: PreTrainedModel
     processing_class: PreTrainedTokenizerBase
     eval_dataset: dict[str, Dataset] | None
+    train_dataset: EncodedRows
 
     def __init__(
         self,
         *,
-        anchor_weight: float,
         train_dataset: EncodedRows,
         processing_class: PreTrainedTokenizerBase,
+        objectives: Mapping[str, Objective] | None = None,
         **kwargs: Any,
     ) -> None:
-        if anchor_weight < 0:
-            raise UserError(f"anchor_weight: {anchor_weight} is below 0; give 0 (no anchor) or more")
+        self.objectives = dict(objectives or {})
+        self.columns = tuple(dict.fromkeys(name for o in self.objectives.values() for name in o.columns))
+        self.needs_hidden_states = any(o.needs_hidden_states for o in self.objectives.values())
         pad = processing_class.pad_token_id
-        collator = AnswerCollator(processing_class.eos_token_id if pad is None else pad)
+        collator = AnswerCollator(processing_class.eos_token_id if pad is None else pad, columns=self.columns)
         super().__init__(
             train_dataset=train_dataset, processing_class=processing_class, data_collator=collator, **kwargs
         )
-        if anchor_weight > 0 and self.is_deepspeed_enabled:
+        if self.objectives and self.is_deepspeed_enabled:
             raise UserError(
-                "anchor_weight: DeepSpeed hides the gradients that the anchor adds to; use FSDP2"
+                "anchor_weight: DeepSpeed hides the gradients that the anchor and other objectives add to; use FSDP2"
                 " (configs/accelerate/fsdp2.yaml), or --anchor_weight 0"
             )
         collator.end_to_end = self.end_to_end = (
@@ -79,52 +77,99 @@ class AnchoredTrainer(Trainer):
             and self.args.neftune_noise_alpha is None  # whose noise depends on the layout
             and rows_stay_apart(self.model, train_dataset.longest_inputs())
         )
-        self.run_dir = Path(str(self.args.output_dir))
-        self.anchor_weight = anchor_weight
-        self.anchor: Anchor | None = None
+        self.batching = Batching(
+            rows=len(train_dataset),
+            batch_size=self.args.train_batch_size,
+            accumulate=self.args.gradient_accumulation_steps,
+            processes=self.args.world_size,
+            seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
+            order=str(self.args.train_sampling_strategy),
+            drop_last=self.args.dataloader_drop_last,
+            lengths=train_dataset.lengths() if self.args.train_sampling_strategy == "group_by_length" else (),
+        )
+        self._prepared = False
+        self._objectives_loss = torch.zeros((), device=self.args.device)
         self._tokens = torch.zeros((), dtype=torch.int64, device=self.args.device)
         self._tokens_since = time.perf_counter()
 
-    # ---- The loss and the anchor ----
+    # ---- The rows of each step ----
 
-    def compute_loss(self, model: nn.Module, inputs: dict[str, Tensor | Any], *args: Any, **kwargs: Any) -> Any:
-        """The mean over the answer tokens of the whole step."""
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """The rows that `phases.py` gives to this process, step by step."""
+        loader = DataLoader(
+            self.train_dataset,
+            batch_sampler=MicroBatches(self.batching, self.args.process_index),
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+            persistent_workers=self.args.dataloader_persistent_workers,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+            multiprocessing_context=self.args.dataloader_multiprocessing_context,
+            in_order=self.args.dataloader_in_order,
+            worker_init_fn=partial(
+                seed_worker, num_workers=self.args.dataloader_num_workers, rank=self.args.process_index
+            ),
+        )
+        # "Of one process": the rows are shared out already.
+        prepared: DataLoader[Any] = prepare_data_loader(
+            loader, device=self.accelerator.device, num_processes=1, process_index=0, put_on_device=True
+        )
+        return prepared
+
+    # ---- The loss and the objectives ----
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Tensor | Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """The mean over the answer tokens of the whole step, and what the objectives add."""
         mask = inputs.get("attention_mask")
         self._tokens += inputs["input_ids"].numel() if mask is None else mask.sum()
-        return super().compute_loss(model, inputs, *args, **kwargs)
+        columns = {name: inputs.pop(name) for name in self.columns}
+        if self.needs_hidden_states:
+            inputs["output_hidden_states"] = True
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        states = outputs.hidden_states if self.needs_hidden_states else ()
+        batch = Batch(model, columns, loss, tuple(decision_states(inputs, state) for state in states))
+        terms = [term for o in self.objectives.values() if (term := o.loss(batch)) is not None]
+        self._objectives_loss.zero_()
+        if terms:
+            added = torch.stack(terms).sum() / self.current_gradient_accumulation_steps
+            self._objectives_loss += added.detach()
+            # A loss that the model did not divide by the answer tokens of the step, the Trainer divides afterwards.
+            divided = self.model_accepts_loss_kwargs and num_items_in_batch is not None
+            loss = loss + (added if divided else added * self.current_gradient_accumulation_steps)
+        return (loss, outputs) if return_outputs else loss
 
     def training_step(self, model: nn.Module, inputs: dict[str, Tensor | Any], *args: Any, **kwargs: Any) -> Tensor:
-        """One micro-batch. After the last one of an optimizer step, the anchor's gradient is added, once."""
+        """One micro-batch; gives the loss of the answers alone. After a step's last one, objectives add gradients."""
         with attention(self.model, BY_ROW) if self.end_to_end else nullcontext():
             loss = super().training_step(model, inputs, *args, **kwargs)
-        self._stop_unless_finite("loss", loss, self.state.global_step + 1)
-        if self.anchor is not None and self.accelerator.sync_gradients:
+        self.stop_unless_finite("loss", loss, self.state.global_step + 1)
+        if self.accelerator.sync_gradients:
             scaler = self.accelerator.scaler
-            self.anchor.add_gradient(scale=scaler.get_scale() if scaler is not None else 1.0)
-        return loss
+            for objective in self.objectives.values():
+                objective.add_gradient(scaler.get_scale() if scaler is not None else 1.0)
+        return loss - self._objectives_loss
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
         if norm is not None and self.accelerator.scaler is None:  # a scaler leaves such steps out, and goes on
-            self._stop_unless_finite("gradient", torch.as_tensor(norm), self.state.global_step + 1)
+            self.stop_unless_finite("gradient", torch.as_tensor(norm), self.state.global_step + 1)
         return norm
 
-    def _stop_unless_finite(self, what: str, value: Tensor, step: int) -> None:
-        if not torch.isfinite(value).all():
-            last = last_complete_checkpoint(self.run_dir)
-            raise UserError(
-                f"the {what} became {value.sum().item()} at step {step} (learning rate"
-                f" {self._get_learning_rate():.3g}); the last good checkpoint is {last or 'none'}; lower"
-                " --learning_rate or --anchor_weight, or clip harder with --max_grad_norm"
-            )
-
-    def _drop_anchor_here(self, model: nn.Module) -> None:
-        if self.anchor is None and self.anchor_weight > 0:
-            self.anchor = Anchor(model, self.anchor_weight)
+    def _prepare_objectives(self, model: nn.Module) -> None:
+        if not self._prepared:
+            for objective in self.objectives.values():
+                objective.prepare(model)
+        self._prepared = True
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         # The last moment at which the model (sharded already, under FSDP) still is the base model.
-        self._drop_anchor_here(model if model is not None else self.model)
+        self._prepare_objectives(model if model is not None else self.model)
         if self.is_fsdp_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
@@ -132,43 +177,76 @@ class AnchoredTrainer(Trainer):
             # `embed_out` for GPT-NeoX's `lm_head`; `from_pretrained` knows them, and `strict` leaves nothing out.
             saved = type(self.model).from_pretrained(resume_from_checkpoint, dtype=self.model.dtype)
             self.model.load_state_dict(saved.state_dict(), strict=True)
+        self._load_objectives(Path(resume_from_checkpoint) / OBJECTIVES_FILE)
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
         try:
             model, dataloader = super()._prepare_for_training(*args, **kwargs)
-        except (ValueError, TypeError) as error:  # such as a schedule that needs --lr_scheduler_kwargs
+        except (ValueError, TypeError, RuntimeError) as error:  # such as a schedule that needs --lr_scheduler_kwargs
             raise UserError(" ".join(str(error).split())) from error
-        self._drop_anchor_here(self.model)
+        self._prepare_objectives(self.model)
         return model, dataloader
+
+    # ---- What is saved beside the Trainer's own ----
+
+    def save_extras(self, checkpoint: Path) -> None:
+        states = {name: state for name, o in self.objectives.items() if (state := o.state_dict())}
+        if states and self.args.should_save:
+            torch.save(states, checkpoint / OBJECTIVES_FILE)
+
+    def _load_objectives(self, file: Path) -> None:
+        saved = torch.load(file, map_location=self.args.device, weights_only=True) if file.exists() else {}
+        for name, objective in self.objectives.items():
+            if name in saved:
+                objective.load_state_dict(saved[name])
+            elif objective.state_dict():
+                raise UserError(f"resume_from_checkpoint: {file} lacks the state of '{name}'; give another checkpoint")
 
     # ---- What is logged ----
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds penalty, distance and speed to a step's figures; `loss` is the data's alone."""
+        """Adds the objectives' figures and the speed to those of a step; `loss` is the answers' alone."""
         if "loss" in logs:
-            if self.anchor is not None:
-                distance = self.anchor.distance()
-                logs |= {"penalty": self.anchor_weight * distance**2, "distance": distance}
+            for objective in self.objectives.values():
+                logs |= objective.figures()
             tokens = self.accelerator.reduce(self._tokens, reduction="sum").item()
             logs["tokens_per_second"] = round(tokens / (time.perf_counter() - self._tokens_since), 1)
-            self._reset_speed()
+            self._tokens.zero_()
+            self._tokens_since = time.perf_counter()
         super().log(logs, start_time)
 
-    def _reset_speed(self) -> None:
-        self._tokens.zero_()
-        self._tokens_since = time.perf_counter()
+    def evaluate(
+        self,
+        eval_dataset: Dataset | dict[str, Dataset] | str | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """Exact match by set, every row counted once over all processes; logged, and returned.
 
-    def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
-        """Exact match on each of the eval datasets, every row counted once over all processes."""
+        `eval_dataset` is a dataset, a dict of them, or the name of one of the trainer's own; by default all of these.
+        Raises `UserError` for a name that it does not have, and for a dataset without `prompt` and `answer`.
+        """
         started = time.perf_counter()
         metrics = {}
-        for name, rows in (self.eval_dataset or {}).items():
+        for name, rows in self._sets_to_measure(eval_dataset).items():
             key = metric_key_prefix if name == "eval" else f"{metric_key_prefix}_{name}"
             metrics[f"{key}_exact_match"] = self._exact_match(rows)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         self._tokens_since += time.perf_counter() - started  # the speed is that of training
         return metrics
+
+    def _sets_to_measure(self, wanted: Dataset | dict[str, Dataset] | str | None) -> dict[str, Dataset]:
+        own = self.eval_dataset or {}
+        if isinstance(wanted, str):
+            if wanted not in own:
+                raise UserError(f"eval_dataset: {unknown('set', wanted, own)}")
+            return {wanted: own[wanted]}
+        sets = own if wanted is None else wanted if isinstance(wanted, dict) else {"eval": wanted}
+        for name, rows in sets.items():
+            if not {"prompt", "answer"} <= set(getattr(rows, "column_names", None) or ()) or not len(rows):
+                raise UserError(f"eval_dataset: '{name}' is no dataset of rows with the columns prompt and answer")
+        return sets
 
     def _exact_match(self, rows: Dataset) -> float:
         answers: Sequence[str] = rows["answer"]
@@ -181,45 +259,3 @@ class AnchoredTrainer(Trainer):
             accelerator=self.accelerator,
         )
         return sum(text_matches(p, a) for p, a in zip(predictions, answers, strict=True)) / len(answers)
-
-    # ---- Checkpoints ----
-
-    def _get_output_dir(self, trial: Any) -> str:
-        # A checkpoint is written in a staging folder and appears under its own name only when it is complete.
-        return str(Path(super()._get_output_dir(trial)) / STAGING)
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        super()._save(output_dir, state_dict)
-        # A pickle of the settings, host names included, that nothing here reads: config.yaml says the same.
-        (Path(output_dir or self.run_dir) / TRAINING_ARGS_NAME).unlink(missing_ok=True)
-
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        for name, parameter in self.model.named_parameters():
-            self._stop_unless_finite(f"weight {name}", local_part(parameter.detach()), self.state.global_step)
-        loss_sum = self.accelerator.reduce(self._tr_loss, reduction="mean").item()
-        kept_in_json: Any = self.state.stateful_callbacks
-        kept_in_json[LOSS_UNDER_WAY] = {"sum": loss_sum, "since": self._globalstep_last_logged}
-        with writing(f"checkpoint-{self.state.global_step}", self.run_dir):
-            super()._save_checkpoint(model, trial)
-            self.accelerator.wait_for_everyone()
-            if self.args.should_save:
-                commit_checkpoint(self.run_dir, self.state.global_step)
-                rotate_checkpoints(output_dir=str(self.run_dir), save_total_limit=self.args.save_total_limit)
-        self.accelerator.wait_for_everyone()
-
-    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        # Trainer begins another mean of the loss when it continues; the one that was under way is to go on.
-        kept_in_json: Any = self.state.stateful_callbacks
-        under_way = kept_in_json.get(LOSS_UNDER_WAY)
-        if under_way and self.state.global_step == self._initial_global_step:
-            self._tr_loss.fill_(under_way["sum"])
-            self._globalstep_last_logged = under_way["since"]
-        super()._run_epoch(*args, **kwargs)
-
-    def save_final_model(self) -> None:
-        """Writes the model and its tokenizer into the run's folder, each file whole or not at all."""
-        with writing("the trained model", self.run_dir):
-            self.save_model(str(staged_model(self.run_dir)))
-            self.accelerator.wait_for_everyone()
-            if self.args.should_save:
-                publish_model(self.run_dir)

@@ -1,24 +1,33 @@
-"""The models of a sweep: the `checkpoint-N` folders of a run, one model's folder, or a Hub model's `step*` branches."""
+"""Finding and loading models: a run's `checkpoint-N` folders, one model's folder, or a Hub model's branches by step.
+
+`load_model` is the one place where weights and a tokenizer are loaded and checked, for training as for a sweep.
+"""
 
 import hashlib
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from huggingface_hub import HfApi
+from huggingface_hub import GitRefInfo, HfApi
 from huggingface_hub.errors import HFValidationError, HTTPError, RepositoryNotFoundError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from evaluation.artifacts.run_folder import is_checkpoint, list_checkpoints, step_of
 from nim_dataset.errors import UserError, suggest
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "tokenizer.model")
 
 
 class BrokenCheckpointError(Exception):
-    """A checkpoint that cannot be loaded; the message is one line. The other checkpoints can still be scored."""
+    """A model that cannot be loaded; the message is one line. The other checkpoints of a run can still be scored."""
+
+
+class WrongTokenizerError(Exception):
+    """A tokenizer that is not the model's; the message says how many tokens each has."""
 
 
 @dataclass(frozen=True)
@@ -59,23 +68,18 @@ def find_checkpoints(where: str) -> list[Checkpoint]:
     `stepN` or `step-N` is a checkpoint (or the main branch, where there is no such branch).
     """
     folder = Path(where)
-    if not folder.is_dir():
+    if not os.path.isdir(where):
         return _on_the_hub(where)
-    found = [
-        Checkpoint(path.name, int(match[1]), str(path))
-        for path in folder.iterdir()
-        if (match := re.fullmatch(r"checkpoint-(\d+)", path.name)) and path.is_dir()
-    ]
-    if found:
-        return sorted(found, key=lambda checkpoint: checkpoint.step)
+    if found := list_checkpoints(folder):
+        return [Checkpoint(path.name, step_of(path), str(path)) for path in found]
     if (folder / "config.json").is_file():
-        return [Checkpoint(folder.resolve().name, _step_of(folder), where)]
+        return [Checkpoint(folder.resolve().name, _step_of_model(folder), where)]
     raise UserError(f"--checkpoints-dir {where}: no checkpoints here: expected checkpoint-N folders, or a config.json")
 
 
-def _step_of(folder: Path) -> int:
-    if match := re.fullmatch(r"checkpoint-(\d+)", folder.resolve().name):
-        return int(match[1])
+def _step_of_model(folder: Path) -> int:
+    if is_checkpoint(folder.resolve()):
+        return step_of(folder.resolve())
     try:
         return int(json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))["global_step"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -83,21 +87,69 @@ def _step_of(folder: Path) -> int:
 
 
 def _on_the_hub(repo_id: str) -> list[Checkpoint]:
-    folder = Path(repo_id)
-    siblings = [str(path) for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
+    parent = os.path.dirname(repo_id) or "."
+    siblings = [entry.path for entry in os.scandir(parent) if entry.is_dir()] if os.path.isdir(parent) else []
     no_folder = f"--checkpoints-dir {repo_id}: no such folder{suggest(repo_id, siblings)}"
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo_id) or repo_id.startswith("."):
         raise UserError(no_folder)
     try:
-        branches = {branch.name: branch.target_commit for branch in HfApi().list_repo_refs(repo_id).branches}
+        steps, main = branches_by_step(repo_id)
     except (RepositoryNotFoundError, HFValidationError):
         raise UserError(f"{no_folder}, and no such model on the Hub") from None
     except (HTTPError, OSError, RuntimeError) as error:
         raise UserError(f"{no_folder}, and the Hub cannot be asked ({first_line(error)})") from None
-    steps = sorted((int(match[1]), name) for name in branches if (match := re.fullmatch(r"step-?(\d+)", name)))
     if not steps:
-        return [Checkpoint(repo_id.split("/")[1], 0, repo_id, branches["main"])]
-    return [Checkpoint(f"checkpoint-{step}", step, repo_id, branches[name]) for step, name in steps]
+        return [Checkpoint(repo_id.split("/")[1], 0, repo_id, main)]
+    return [Checkpoint(f"checkpoint-{step}", step, repo_id, branch.target_commit) for step, branch in steps]
+
+
+def branches_by_step(repo_id: str) -> tuple[list[tuple[int, GitRefInfo]], str | None]:
+    """A Hub repository's branches `stepN` and `step-N` (which `training.push` makes) by step, and the commit of main.
+
+    Raises what `huggingface_hub` raises where the repository or the Hub is not there.
+    """
+    branches = HfApi().list_repo_refs(repo_id).branches
+    named = [(match, branch) for branch in branches if (match := re.fullmatch(r"step-?([0-9]+)", branch.name))]
+    steps = sorted(((int(match[1]), branch) for match, branch in named), key=lambda pair: (pair[0], pair[1].name))
+    return steps, next((branch.target_commit for branch in branches if branch.name == "main"), None)
+
+
+def load_model(
+    name: str, revision: str | None = None, tokenizer: str | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A causal LM in fp32 on the CPU, and its tokenizer, from a folder or from the Hub at `revision`.
+
+    `tokenizer` is the folder of the tokenizer, where it is another one than the model's. Raises
+    `BrokenCheckpointError` when a file is missing, cut short or does not fit, or a weight is not finite, and
+    `WrongTokenizerError` when the tokenizer has more tokens than the model embeds. Pickles are never loaded.
+    """
+    # Where a main branch has no safetensors, transformers would ask a bot for a pull request with them, and load that.
+    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "true"
+    at = revision or "main"
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            name, revision=at, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+        )
+        model, report = loaded
+        tokens = AutoTokenizer.from_pretrained(tokenizer or name, revision=at)
+    except Exception as error:  # whatever a damaged file makes some library raise, it is one line
+        raise BrokenCheckpointError(_reason(error)) from error
+    # What a file lacks is filled with random numbers, and only a warning tells: to go on with that would be a lie.
+    if missing := sorted(report["missing_keys"]):
+        raise BrokenCheckpointError(f"{len(missing)} weights are missing, such as {missing[0]}")
+    if not all(torch.isfinite(weight).all() for weight in model.parameters()):
+        raise BrokenCheckpointError("some weights are not finite")
+    vocabulary = model.get_input_embeddings().num_embeddings
+    if len(tokens) > vocabulary:
+        raise WrongTokenizerError(f"{len(tokens)} tokens, but the model embeds {vocabulary}")
+    return model, tokens
+
+
+def _reason(error: Exception) -> str:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    if "file named model.safetensors" in reason:
+        return "no weights in safetensors there, and pickles, which can run code, are never loaded"
+    return reason
 
 
 def load_checkpoint(
@@ -105,32 +157,17 @@ def load_checkpoint(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model in fp32 on `device`, and its tokenizer (from the run's folder, where the checkpoint has none).
 
-    Raises `BrokenCheckpointError` when a file is missing, cut short or does not fit, or a weight is not finite, and
-    `UserError` when the tokenizer is missing or not the model's.
+    Raises `BrokenCheckpointError` as `load_model` does, and `UserError` when the tokenizer is missing or not the
+    model's.
     """
-    tokenizer_source, revision = _tokenizer_source(checkpoint), checkpoint.commit or "main"
+    tokenizer_source = _tokenizer_source(checkpoint)
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            checkpoint.source,
-            revision=revision,
-            dtype=torch.float32,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-        model, report = loaded
-        tokenizer = AutoTokenizer.from_pretrained(tokenizer_source, revision=revision)
-    except Exception as error:  # whatever a damaged file makes some library raise, the sweep goes on
-        raise BrokenCheckpointError(f"{checkpoint.name}: cannot be loaded ({first_line(error)})") from error
-    # What a file lacks is filled with random numbers, and only a warning tells: scoring that would be a lie.
-    if missing := sorted(report["missing_keys"]):
-        raise BrokenCheckpointError(f"{checkpoint.name}: {len(missing)} weights are missing, such as {missing[0]}")
-    if not all(torch.isfinite(weight).all() for weight in model.parameters()):
-        raise BrokenCheckpointError(f"{checkpoint.name}: some weights are not finite")
-    vocabulary = model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > vocabulary:
-        tokens = f"{len(tokenizer)} tokens, but the model embeds {vocabulary}"
-        raise UserError(f"{checkpoint.name}: its tokenizer does not match: {tokens}")
-    return model.to(device), tokenizer
+        model, tokenizer = load_model(checkpoint.source, checkpoint.commit, tokenizer_source)
+    except BrokenCheckpointError as error:
+        raise BrokenCheckpointError(f"{checkpoint.name}: cannot be loaded ({error})") from error
+    except WrongTokenizerError as error:
+        raise UserError(f"{checkpoint.name}: its tokenizer does not match: {error}") from error
+    return cast(Any, model).to(device), tokenizer
 
 
 def _tokenizer_source(checkpoint: Checkpoint) -> str:

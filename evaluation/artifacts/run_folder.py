@@ -1,36 +1,96 @@
-"""Checkpoints are whole or absent: written aside, renamed when complete, and checked before a run resumes from one.
+"""What a training run leaves in runs/NAME/: the names of its files, its checkpoints, and whether these are whole.
 
-A run that is killed while it saves leaves its half-written files in the staging folder only. A checkpoint that was
-damaged otherwise (a full disk, a partial copy) is recognised by its files: weights shorter than their header says,
-a torch archive without its directory, a missing or unreadable state.
+runs/NAME/
+  config.yaml, environment.json    the record of the run, which marks the folder as ours and lists its model's files
+  metrics.jsonl                    what was logged
+  checkpoint-N/                    all that it takes to go on from step N
+  config.json, *.safetensors, ...  the trained model and its tokenizer; config.json comes last and says "done"
+  .saving/                         what is being written: a kill leaves half-written files only there
+
+A checkpoint that was damaged otherwise (a full disk, a partial copy) is recognised by its files: weights shorter than
+their header says, a torch archive without its directory, a missing or unreadable state.
 """
 
 import json
 import os
+import re
 import shutil
 import struct
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 
 from nim_dataset.errors import UserError
+from nim_dataset.files import write_text
 
+CONFIG, ENVIRONMENT, METRICS = "config.yaml", "environment.json", "metrics.jsonl"
 STAGING = ".saving"
+MARK = {"made_by": "nim-testbed"}
+"""In environment.json: a run of ours made this folder, and may delete what it wrote."""
+# What a run writes into its folder itself, and what others keep a model in.
+RECORDS_AND_MODELS = (
+    *(CONFIG, ENVIRONMENT, METRICS, "*config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.*", "merges.txt", "chat_template.*", "*.safetensors", "*.index.json", "*.bin", "*.pt", "*.pth"),
+    *("trainer_state.json",),
+)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether this is a folder named `checkpoint-N`; `checkpoint-best-3`, for one, is nobody's step."""
+    return re.fullmatch(r"checkpoint-[0-9]+", path.name) is not None and path.is_dir()
 
 
 def step_of(checkpoint: Path) -> int:
     """17 for `.../checkpoint-17`."""
-    return int(checkpoint.name.rpartition("-")[2])
+    return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
 def list_checkpoints(run_dir: Path) -> list[Path]:
     """The folders `checkpoint-N` of a run by step, complete or not."""
-    found = [p for p in run_dir.glob("checkpoint-*") if p.is_dir() and p.name.rpartition("-")[2].isdigit()]
-    return sorted(found, key=step_of)
+    return sorted(filter(is_checkpoint, run_dir.glob("checkpoint-*")), key=step_of)
+
+
+def model_files(run_dir: Path) -> list[str] | None:
+    """The trained model's files that a run of ours wrote, as its record lists them; None where no run of ours was."""
+    try:
+        environment = json.loads((run_dir / ENVIRONMENT).read_text(encoding="utf-8"))
+        if not MARK.items() <= environment.items():
+            return None
+        return [name for name in environment["files"] if Path(name).name == name]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def others_files(run_dir: Path) -> list[Path]:
+    """Models, checkpoints and records in the folder that no run of ours wrote."""
+    listed = model_files(run_dir)
+    ours = {CONFIG, ENVIRONMENT, METRICS, *listed} if listed is not None else set()
+    found = [path for path in sorted(run_dir.iterdir()) if path.is_file() and path.name not in ours]
+    others = [path for path in found if any(fnmatch(path.name, pattern) for pattern in RECORDS_AND_MODELS)]
+    if listed is None:
+        others += [path for path in (*list_checkpoints(run_dir), staged(run_dir)) if path.exists()]
+    return others
+
+
+def clear(run_dir: Path, checkpoints: bool) -> None:
+    """Deletes what a run of ours left: an interrupted save, the trained model, and if so told the checkpoints."""
+    names = model_files(run_dir)
+    if names is None:
+        return
+    for folder in [staged(run_dir), *(list_checkpoints(run_dir) if checkpoints else [])]:
+        shutil.rmtree(folder, ignore_errors=True)
+    for name in sorted(names, key=lambda name: name != "config.json"):  # which says "done"
+        (run_dir / name).unlink(missing_ok=True)
+
+
+def staged(run_dir: Path) -> Path:
+    """Where a checkpoint or the trained model is written before it appears under its own name."""
+    return run_dir / STAGING
 
 
 def commit_checkpoint(run_dir: Path, step: int) -> None:
@@ -38,9 +98,43 @@ def commit_checkpoint(run_dir: Path, step: int) -> None:
     target = run_dir / f"checkpoint-{step}"
     if target.exists():
         shutil.rmtree(target)
-    os.replace(run_dir / STAGING / target.name, target)
+    os.replace(staged(run_dir) / target.name, target)
     with suppress(OSError):  # whatever else lies there is no reason to end a run whose checkpoint is complete
-        (run_dir / STAGING).rmdir()
+        staged(run_dir).rmdir()
+
+
+def rotate_checkpoints(run_dir: Path, keep: int) -> None:
+    """Deletes all but the last `keep` checkpoints."""
+    for checkpoint in list_checkpoints(run_dir)[:-keep]:
+        shutil.rmtree(checkpoint, ignore_errors=True)
+
+
+def staged_model(run_dir: Path) -> Path:
+    """Where the trained model is written before `publish_model`."""
+    return staged(run_dir) / "final"
+
+
+def publish_model(run_dir: Path) -> None:
+    """Moves the trained model out of the staging folder, file by file; config.json, which says "done", comes last.
+
+    The files are listed in the run's record first, so that they are known as ours whenever this is interrupted.
+    """
+    files = sorted(staged_model(run_dir).iterdir(), key=lambda file: (file.name == "config.json", file.name))
+    environment = json.loads((run_dir / ENVIRONMENT).read_text(encoding="utf-8"))
+    environment["files"] = sorted({*environment["files"], *(file.name for file in files)})
+    write_text(run_dir / ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
+    for file in files:
+        os.replace(file, run_dir / file.name)
+    shutil.rmtree(staged(run_dir), ignore_errors=True)
+
+
+def copy_model(checkpoint: Path, run_dir: Path) -> None:
+    """Publishes a checkpoint's model and tokenizer, as the end of a run does its own."""
+    staged_model(run_dir).mkdir(parents=True, exist_ok=True)
+    for file in checkpoint.iterdir():
+        if file.suffix in (".safetensors", ".json") and file.name != "trainer_state.json":
+            shutil.copyfile(file, staged_model(run_dir) / file.name)
+    publish_model(run_dir)
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
@@ -53,27 +147,6 @@ def is_finished(checkpoint: Path, max_steps: int) -> bool:
     """Whether a run of `max_steps` (or, below 1, of the steps it was planned for) ends with this checkpoint."""
     state = read_state(checkpoint)
     return bool(state["global_step"] >= (max_steps if max_steps > 0 else state["max_steps"]))
-
-
-def staged_model(run_dir: Path) -> Path:
-    """Where the trained model is written before `publish_model`."""
-    return run_dir / STAGING / "final"
-
-
-def publish_model(run_dir: Path) -> None:
-    """Moves the trained model out of the staging folder, file by file; config.json, which says "done", comes last."""
-    for file in sorted(staged_model(run_dir).iterdir(), key=lambda file: file.name == "config.json"):
-        os.replace(file, run_dir / file.name)
-    shutil.rmtree(run_dir / STAGING, ignore_errors=True)
-
-
-def copy_model(checkpoint: Path, run_dir: Path) -> None:
-    """Publishes a checkpoint's model and tokenizer, as the end of a run does its own."""
-    staged_model(run_dir).mkdir(parents=True, exist_ok=True)
-    for file in checkpoint.iterdir():
-        if file.suffix in (".safetensors", ".json") and file.name != "trainer_state.json":
-            shutil.copyfile(file, staged_model(run_dir) / file.name)
-    publish_model(run_dir)
 
 
 def what_is_missing(checkpoint: Path) -> str | None:
@@ -106,8 +179,8 @@ def what_is_missing(checkpoint: Path) -> str | None:
 def last_complete_checkpoint(run_dir: Path, skipped: list[str] | None = None) -> Path | None:
     """The latest checkpoint that training can resume from; `skipped` collects a note for each one passed over."""
     notes = skipped if skipped is not None else []
-    if (run_dir / STAGING).exists():
-        notes.append(f"{run_dir / STAGING}: a save was interrupted here")
+    if staged(run_dir).exists():
+        notes.append(f"{staged(run_dir)}: a save was interrupted here")
     for checkpoint in reversed(list_checkpoints(run_dir)):
         missing = what_is_missing(checkpoint)
         if missing is None:

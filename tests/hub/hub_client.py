@@ -63,14 +63,9 @@ class TrainedRun:
 
 def base_model_files(folder: Path) -> dict[str, bytes]:
     """A GPT-NeoX of a few thousand weights and its tokenizer, as files of a repository."""
-    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+    from transformers import AutoTokenizer, GPTNeoXConfig, GPTNeoXForCausalLM
 
-    from nim_dataset import get_config
-    from nim_dataset.rows import generate
-    from training.model.tiny_tokenizer import build_tokenizer
-
-    rows = next(iter(generate(get_config("quickstart", n_train=1000), "train"))).to_pydict()
-    tokenizer = build_tokenizer(rows["prompt"], rows["player_one"] + rows["player_two"])
+    tokenizer = AutoTokenizer.from_pretrained(ROOT / "configs" / "models" / "tiny")
     config = GPTNeoXConfig(
         vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
         bos_token_id=tokenizer.eos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,

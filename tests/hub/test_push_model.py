@@ -104,9 +104,16 @@ def test_checkpoints_on_the_hub_are_scored_and_the_figure_is_shown(
 ) -> None:
     report = tmp_path / "reports" / trained.folder.name
     trained.client.ok(
-        "evaluation/sweep.py", "--checkpoints-dir", "ada/trained", "--datasets", f"{RECIPE}:eval",
-        "--output", str(report), "--limit", "8",
-    )  # fmt: skip
+        "evaluation/sweep.py",
+        "--checkpoints-dir",
+        "ada/trained",
+        "--datasets",
+        f"{RECIPE}:eval",
+        "--output",
+        str(report),
+        "--limit",
+        "8",
+    )
     with open(report / "results.csv") as file:
         assert {row["step"] for row in csv.DictReader(file)} == {"2", "4"}
 
@@ -189,9 +196,19 @@ def test_credentials_are_checked_before_training(client: Client, tmp_path: Path)
     client.hub.expire(client.hub.token)
     folder = tmp_path / "run"
     line = client.error(
-        "training/train.py", "--model", "tiny", "--train_data", RECIPE, "--max_steps", "1",
-        "--output_dir", str(folder), "--push_to_hub", "--hub_model_id", "ada/model",
-    )  # fmt: skip
+        "training/train.py",
+        "--model",
+        "tiny",
+        "--train_data",
+        RECIPE,
+        "--max_steps",
+        "1",
+        "--output_dir",
+        str(folder),
+        "--push_to_hub",
+        "--hub_model_id",
+        "ada/model",
+    )
     assert line.startswith("error: cannot push to ada/model: the Hub rejects the token (invalid or expired)")
     assert not folder.exists()
     assert len(client.hub.requests) == 1

@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, LlamaConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPTNeoXConfig, LlamaConfig, PreTrainedModel
 
 import nim_dataset
 from training.data.encoding import EncodedRows, encode_rows
-from training.model.tiny_tokenizer import build_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCELERATE = str(Path(sys.executable).with_name("accelerate"))
@@ -29,7 +28,7 @@ SHAPES: dict[str, Any] = {
 
 @dataclass
 class Data:
-    """Rows of the quickstart recipe with a tokenizer made for them."""
+    """Rows of the quickstart recipe with the built-in models' tokenizer."""
 
     tokenizer: Any
     rows: Any
@@ -47,8 +46,7 @@ class Data:
 @pytest.fixture(scope="session")
 def data() -> Data:
     rows = nim_dataset.load("quickstart", "train", n_train=640)
-    texts = [*rows["prompt"], *(" " + answer for answer in rows["answer"])]
-    tokenizer = build_tokenizer(texts, [*rows["player_one"], *rows["player_two"]])
+    tokenizer = AutoTokenizer.from_pretrained(ROOT / "configs" / "models" / "tiny")
     return Data(tokenizer, rows, encode_rows(rows, tokenizer, 128, "quickstart"))
 
 
@@ -92,8 +90,11 @@ class Launch:
         how = ("--quiet", "--config_file", str(ROOT / f"configs/accelerate/{launcher}.yaml"))
         done = subprocess.run(
             [ACCELERATE, "launch", *how, *SHORT, "--output_dir", str(folder), *flags],
-            capture_output=True, text=True, env=environment(**(env or {})), cwd=folder.parent,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            env=environment(**(env or {})),
+            cwd=folder.parent,
+        )
         return Run(done.returncode, done.stdout, done.stderr, folder)
 
 
@@ -115,8 +116,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         how = (ACCELERATE, "launch", "--quiet", "--config_file", config) if launcher else (sys.executable,)
         process = subprocess.Popen(
             [*limited, *how, *SHORT, "--output_dir", str(folder), *flags],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), cwd=tmp_path,
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+            cwd=tmp_path,
+        )
         started.append(process)
         return process
 

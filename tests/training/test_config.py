@@ -16,7 +16,8 @@ from nim_dataset.errors import UserError
 from training.config import ModelConfig, parse_config
 from training.data.encoding import encode_rows
 from training.model.base import load_base
-from training.saving.record import check_same_run, locked, record
+from training.saving.opening import locked
+from training.saving.record import check_same_run, record
 from training.train import main
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -88,6 +89,7 @@ def test_help_explains_each_option_with_its_default(capsys: pytest.CaptureFixtur
 MISTAKES = {
     "missing file": (["--config", "configs/quickstrat.yaml"], r"cannot read 'configs/quickstrat.yaml'"),
     "config without a file": (["--config"], "--config: expected a YAML file"),
+    "two files": (["--config", "a.yaml", "--config=b.yaml"], r"--config: given 2 times \(a.yaml, b.yaml\)"),
     "unknown flag": (["--train_data", "357", "--anchor_wieght", "1"], "did you mean 'anchor_weight'"),
     "nothing to train on": ([], "train_data: nothing to train on"),
     "not a number": (["--train_data", "357", "--learning_rate", "fast"], "learning_rate.*'fast'"),
@@ -110,6 +112,10 @@ MISTAKES = {
     ),
     "unknown tool": (["--train_data", "357", "--report_to", "tensorbord"], "report_to: .*did you mean 'tensorboard'"),
     "no workers": (["--train_data", "357", "--dataloader_num_workers", "-2"], "dataloader_num_workers: -2"),
+    "prefetching": (
+        ["--train_data", "357", "--dataloader_num_workers", "1", "--dataloader_prefetch_factor", "-2"],
+        "dataloader_prefetch_factor: -2",
+    ),
     "saves of 0": (["--train_data", "357", "--save_steps", "0"], r"save_steps: 0.* is out of range"),
     "logs of 0": (["--train_data", "357", "--logging_steps", "0"], r"logging_steps"),
     "saves at no end": (["--train_data", "357", "--save_steps", "inf"], "infinity"),
@@ -120,6 +126,8 @@ MISTAKES = {
     "seed": (["--train_data", "357", "--seed", "99999999999999"], "seed: 99999999999999 is out of range"),
     "weights alone": (["--train_data", "357", "--save_only_model"], "save_only_model: not supported"),
     "limit of 0": (["--train_data", "357", "--save_total_limit", "0"], "save_total_limit: 0 is out of range"),
+    "data seed": (["--train_data", "357", "--data_seed", "9" * 40], "data_seed: 9+ is out of range"),
+    "a path with a null": (["--config", "a\0b"], "--config: .* embedded null byte"),
     "negative decay": (["--train_data", "357", "--weight_decay", "-1"], "weight_decay: -1.0 is out of range"),
 }
 
@@ -151,14 +159,20 @@ def test_mistakes_in_the_file_are_one_line_too(tmp_path: Path) -> None:
         (["--train_data", "quickstart,n_train=0"], "train_data: 'quickstart,n_train=0' has no rows"),
         (["--train_data", "quickstart", "n_train=64"], "train_data: 'n_train=64' names no recipe; in YAML"),
         (["--eval_data", "quickstart:evl"], "eval_data: .*did you mean 'eval'"),
+        (["--model", "ada/" + "x" * 300], "model: 'ada/x+' is no Hub id"),
+        (["--model", "x" * 300], "model: 'x+' is neither a folder"),
+        (["--train_data", "x" * 300], "train_data: unknown recipe"),
+        (["--output_dir", "/tmp/" + "x" * 300], "output_dir: cannot write to .* name too long"),
+        (["--resume_from_checkpoint", "x" * 300], "resume_from_checkpoint: 'x+' is not a training checkpoint"),
         (["--revision", "step9"], "revision: 'step9' is for a model on the Hub"),
         (["--lr_scheduler_type", "cosine_with_min_lr"], "min_lr"),
         (["--dataloader_drop_last", "--per_device_train_batch_size", "65"], "dataloader_drop_last: 64 rows are less"),
         (["--optim", "adamw_bnb_8bit"], "bitsandbytes"),
+        (["--torch_compile_mode", "fast"], "Unrecognized mode=fast"),
         (["--output_dir", "/dev/null/run"], "output_dir: cannot write to '/dev/null/run'"),
         (["--resume_from_checkpoint", "nowhere"], "resume_from_checkpoint: 'nowhere' is not a training checkpoint"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_found_before_training(tmp_path: Path, flags: list[str], message: str) -> None:
     base = ["--config", write(tmp_path, model="tiny", train_data=["quickstart,n_train=64"], max_steps=1)]
     before = signal.getsignal(signal.SIGTERM)
@@ -170,9 +184,17 @@ def test_mistakes_found_before_training(tmp_path: Path, flags: list[str], messag
 
 def test_a_run_is_not_mixed_with_another_one(tmp_path: Path, data: Any) -> None:
     path = write(
-        tmp_path, model="tiny", train_data=["quickstart,n_train=64"], max_steps=2, per_device_train_batch_size=4,
-        eval_rows=0, disable_tqdm=True, save_at=[1], warmup_steps=0, output_dir=str(tmp_path / "run"),
-    )  # fmt: skip
+        tmp_path,
+        model="tiny",
+        train_data=["quickstart,n_train=64"],
+        max_steps=2,
+        per_device_train_batch_size=4,
+        eval_rows=0,
+        disable_tqdm=True,
+        save_at=[1],
+        warmup_steps=0,
+        output_dir=str(tmp_path / "run"),
+    )
     assert main(["--config", path]) == 0
     with pytest.raises(UserError, match="already has checkpoint-2; continue with --resume_from_checkpoint auto"):
         main(["--config", path])
@@ -193,9 +215,11 @@ def test_a_run_is_not_mixed_with_another_one(tmp_path: Path, data: Any) -> None:
         with pytest.raises(UserError, match=r"model: the run in .* has tiny, not"):
             main(["--config", path, "--resume_from_checkpoint", checkpoint, "--model", checkpoint, *elsewhere])
     config = parse_config(["--config", path, "--resume_from_checkpoint", checkpoint])
+    data.model("gpt_neox").save_pretrained(tmp_path / "other")
+    data.tokenizer.save_pretrained(tmp_path / "other")
     for base, message in (
-        (load_base(ModelConfig(checkpoint), 0, [], []), r"started from tiny .* weights differ"),
-        (load_base(config.model, 0, ["another text"] * 64, []), r"has vocab_size=\d+, the model 'tiny' has"),
+        (load_base(ModelConfig(checkpoint), 0), r"started from tiny .* weights differ"),
+        (load_base(ModelConfig(str(tmp_path / "other")), 0), r"has hidden_size=128, the model 'tiny' has 32"),
     ):
         with pytest.raises(UserError, match=message):
             check_same_run(record(config, base, data.encoded, 1), base.model.config, Path(checkpoint))
@@ -268,9 +292,18 @@ def test_a_model_with_too_few_positions_is_one_line(tmp_path: Path, data: Any, p
 )
 def test_what_is_not_finite_stops_the_run_and_is_not_saved(tmp_path: Path, flags: list[str], message: str) -> None:
     path = write(
-        tmp_path, model="tiny", train_data=["quickstart,n_train=64"], per_device_train_batch_size=4, warmup_steps=0,
-        eval_rows=0, disable_tqdm=True, output_dir=str(tmp_path / "run"), max_steps=4, save_steps=1, logging_steps=1,
-    )  # fmt: skip
+        tmp_path,
+        model="tiny",
+        train_data=["quickstart,n_train=64"],
+        per_device_train_batch_size=4,
+        warmup_steps=0,
+        eval_rows=0,
+        disable_tqdm=True,
+        output_dir=str(tmp_path / "run"),
+        max_steps=4,
+        save_steps=1,
+        logging_steps=1,
+    )
     with pytest.raises(UserError, match=message):
         main(["--config", path, *flags])
 
@@ -285,9 +318,18 @@ def test_what_cannot_be_written_is_one_line(tmp_path: Path, blocked: str, what: 
 
 def test_a_continued_run_logs_the_losses_of_an_uninterrupted_one(tmp_path: Path) -> None:
     path = write(
-        tmp_path, model="tiny", train_data=["quickstart,n_train=64"], per_device_train_batch_size=4, warmup_steps=0,
-        eval_rows=0, disable_tqdm=True, output_dir=str(tmp_path / "run"), max_steps=10, logging_steps=4, save_at=[6],
-    )  # fmt: skip
+        tmp_path,
+        model="tiny",
+        train_data=["quickstart,n_train=64"],
+        per_device_train_batch_size=4,
+        warmup_steps=0,
+        eval_rows=0,
+        disable_tqdm=True,
+        output_dir=str(tmp_path / "run"),
+        max_steps=10,
+        logging_steps=4,
+        save_at=[6],
+    )
 
     def losses() -> dict[int, float]:
         lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -307,9 +349,15 @@ def test_a_continued_run_logs_the_losses_of_an_uninterrupted_one(tmp_path: Path)
 
 def test_a_continued_run_logs_and_saves_as_it_is_told_now(tmp_path: Path) -> None:
     path = write(
-        tmp_path, model="tiny", train_data=["quickstart,n_train=64"], per_device_train_batch_size=4, warmup_steps=0,
-        eval_rows=0, disable_tqdm=True, output_dir=str(tmp_path / "run"),
-    )  # fmt: skip
+        tmp_path,
+        model="tiny",
+        train_data=["quickstart,n_train=64"],
+        per_device_train_batch_size=4,
+        warmup_steps=0,
+        eval_rows=0,
+        disable_tqdm=True,
+        output_dir=str(tmp_path / "run"),
+    )
     assert main(["--config", path, "--max_steps", "4", "--logging_steps", "4", "--save_steps", "4"]) == 0
     more = ["--max_steps", "8", "--logging_steps", "1", "--save_steps", "2", "--resume_from_checkpoint", "auto"]
     assert main(["--config", path, *more]) == 0

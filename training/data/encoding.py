@@ -12,7 +12,7 @@ A answer tokens of all rows together.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,11 +34,18 @@ CHUNK = 10_000
 class EncodedRows(torch.utils.data.Dataset[dict[str, Any]]):
     """Token ids of all rows, end to end in one array; item i is `{"input_ids": int32[n], "answer_tokens": int}`.
 
-    `answer_tokens` counts the trailing tokens that are the answer, end-of-text included.
+    `answer_tokens` counts the trailing tokens that are the answer, end-of-text included. Each of `columns`, which hold
+    a value for every row, is a further key of an item.
     """
 
-    def __init__(self, tokens: np.ndarray, starts: np.ndarray, answer_tokens: np.ndarray) -> None:
-        self.tokens, self.starts, self.answer_tokens = tokens, starts, answer_tokens
+    def __init__(
+        self,
+        tokens: np.ndarray,
+        starts: np.ndarray,
+        answer_tokens: np.ndarray,
+        columns: Mapping[str, Sequence[Any]] | None = None,
+    ) -> None:
+        self.tokens, self.starts, self.answer_tokens, self.columns = tokens, starts, answer_tokens, columns or {}
 
     def __len__(self) -> int:
         return len(self.answer_tokens)
@@ -47,6 +54,7 @@ class EncodedRows(torch.utils.data.Dataset[dict[str, Any]]):
         return {
             "input_ids": self.tokens[self.starts[i] : self.starts[i + 1]],
             "answer_tokens": int(self.answer_tokens[i]),
+            **{name: values[i] for name, values in self.columns.items()},
         }
 
     def fingerprint(self) -> str:
@@ -54,7 +62,13 @@ class EncodedRows(torch.utils.data.Dataset[dict[str, Any]]):
         digest = hashlib.blake2b(digest_size=16)
         for array in (self.tokens, self.starts, self.answer_tokens):
             digest.update(array.tobytes())
+        for name, values in self.columns.items():
+            digest.update(f"{name}{values}".encode())
         return digest.hexdigest()
+
+    def lengths(self) -> tuple[int, ...]:
+        """The tokens of each row, end-of-text included."""
+        return tuple(np.diff(self.starts).tolist())
 
     def longest_inputs(self) -> list[Tensor]:
         """The inputs (int64) of the two longest rows; of a single row, twice."""
@@ -62,12 +76,19 @@ class EncodedRows(torch.utils.data.Dataset[dict[str, Any]]):
         return [torch.from_numpy(self[int(i)]["input_ids"][:-1]).long() for i in longest]
 
 
-def encode_rows(rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, name: str) -> EncodedRows:
-    """Tokenizes the `prompt` and `answer` columns of `rows`; `name` is what an error calls them.
+def encode_rows(
+    rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, name: str, columns: Sequence[str] = ()
+) -> EncodedRows:
+    """Tokenizes the columns `prompt` and `answer` of `rows`, and keeps `columns`; `name` is what an error calls them.
 
-    Raises `UserError` for no rows, a tokenizer without an end-of-text token, prompts without a token, and rows longer
-    than `max_length` tokens.
+    Raises `UserError` for no rows, a column that is not there, a tokenizer without an end-of-text token, prompts
+    without a token, and rows longer than `max_length` tokens.
     """
+    for column in columns:
+        if column not in rows.column_names:
+            raise UserError(
+                f"objectives: the rows of '{name}' have no column '{column}'; they have {rows.column_names}"
+            )
     if len(rows) == 0:
         raise UserError(f"train_data: '{name}' has no rows; give a dataset with at least one")
     if tokenizer.eos_token_id is None:
@@ -94,7 +115,8 @@ def encode_rows(rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: i
             f" (the longest has {max(lengths)}); set --max_length {max(lengths)} or shorten the rows"
         )
     tokens = np.fromiter((token for piece in pieces for token in piece), dtype=np.int32, count=sum(lengths))
-    return EncodedRows(tokens, np.concatenate([[0], np.cumsum(lengths)]), np.array(answer_tokens, dtype=np.int32))
+    starts, answer_counts = np.concatenate([[0], np.cumsum(lengths)]), np.array(answer_tokens, dtype=np.int32)
+    return EncodedRows(tokens, starts, answer_counts, {column: rows[column][:] for column in columns})
 
 
 def _answer_ids(tokenizer: PreTrainedTokenizerBase, answers: Sequence[str]) -> list[list[int]]:
@@ -115,24 +137,27 @@ class AnswerCollator:
     - padded (B, L) on the left, with `attention_mask`: the answers end in the same column, so `logits_to_keep` is K,
       the last columns, and `shift_labels` (B, K) are `IGNORE` where a row's answer is shorter. Any model takes it.
     - `end_to_end` (1, T), with `row_lengths`: no padding at all; `logits_to_keep` (A) are the places before the
-      answers' tokens, `shift_labels` (1, A). It takes a model that attends `BY_ROW` (see `row_attention`).
+      answers' tokens, `shift_labels` (1, A). It takes a model that attends `BY_ROW` (see `end_to_end.py`).
+
+    Each of `columns` is a further key: a tensor (B) of numbers, or a list of B other values.
     """
 
     pad_token_id: int
     end_to_end: bool = False
+    columns: tuple[str, ...] = ()
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         inputs = [torch.from_numpy(row["input_ids"][:-1]).long() for row in rows]
         answers = [torch.from_numpy(row["input_ids"][-row["answer_tokens"] :]).long() for row in rows]
-        return self._end_to_end(inputs, answers) if self.end_to_end else self._padded(inputs, answers)
+        batch = self._end_to_end(inputs, answers) if self.end_to_end else self._padded(inputs, answers)
+        return batch | {name: _as_batch([row[name] for row in rows]) for name in self.columns}
 
     def _end_to_end(self, inputs: list[Tensor], answers: list[Tensor]) -> dict[str, Any]:
         ends = np.cumsum([len(row) for row in inputs])
         kept = [torch.arange(end - len(answer), end) for end, answer in zip(ends, answers, strict=True)]
         labels_1A = torch.cat(answers)[None]
-        return {
-            **lay_end_to_end(inputs), "labels": labels_1A, "shift_labels": labels_1A, "logits_to_keep": torch.cat(kept)
-        }  # fmt: skip
+        labels = {"labels": labels_1A, "shift_labels": labels_1A, "logits_to_keep": torch.cat(kept)}
+        return {**lay_end_to_end(inputs), **labels}
 
     def _padded(self, inputs: list[Tensor], answers: list[Tensor]) -> dict[str, Any]:
         mask_BL = pad_left([torch.ones_like(row) for row in inputs], 0)
@@ -145,6 +170,24 @@ class AnswerCollator:
             "shift_labels": labels_BK,
             "logits_to_keep": labels_BK.shape[1],
         }
+
+
+def _as_batch(values: list[Any]) -> Tensor | list[Any]:
+    return torch.tensor(values) if all(isinstance(value, int | float) for value in values) else values
+
+
+def decision_states(batch: Mapping[str, Any], states_BLD: Tensor) -> Tensor:
+    """The states (B, D) at the place that predicts the first token of each row's answer, in a batch of either layout.
+
+    `states_BLD` are those of all places: (B, L, D), or end to end (1, T, D).
+    """
+    if "row_lengths" not in batch:
+        answer_tokens_B = (batch["shift_labels"] != IGNORE).sum(dim=1)
+        rows_B = torch.arange(len(states_BLD), device=states_BLD.device)
+        return states_BLD[rows_B, states_BLD.shape[1] - answer_tokens_B]
+    kept_A, lengths_B = batch["logits_to_keep"], torch.tensor(batch["row_lengths"])
+    starts_B = (lengths_B.cumsum(0) - lengths_B).to(kept_A.device)
+    return states_BLD[0, kept_A[torch.searchsorted(kept_A, starts_B)]]
 
 
 def pad_left(rows: list[Tensor], value: int) -> Tensor:

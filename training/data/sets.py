@@ -1,13 +1,16 @@
 """The rows of a run: what is trained on, mixed if there are several sets, and what exact match is measured on."""
 
+from collections.abc import Sequence
+
 from datasets import Dataset, concatenate_datasets, interleave_datasets
 
 from nim_dataset.errors import UserError
 from nim_dataset.sources import Source
-from training.config import DataConfig
+from training.data.phases import Phase
+from training.fields import DataConfig
 
 
-def parse_sources(field: str, specs: list[str], split: str) -> list[Source]:
+def parse_sources(field: str, specs: Sequence[str], split: str) -> list[Source]:
     """The sets that an option names; of a recipe without a split, its `split`. Raises `UserError`."""
     sources = []
     for spec in specs:
@@ -21,13 +24,13 @@ def parse_sources(field: str, specs: list[str], split: str) -> list[Source]:
     return sources
 
 
-def load_train(config: DataConfig, seed: int) -> Dataset:
-    """All training rows. `seed` decides in what order the sets of a weighted mixture take turns."""
-    sets = [_load("train_data", source) for source in parse_sources("train_data", config.train_data, "train")]
-    if not config.train_weights:
+def load_train(phase: Phase, seed: int) -> Dataset:
+    """All rows of a phase. `seed` decides in what order the sets of a weighted mixture take turns."""
+    sets = [_load("train_data", source) for source in parse_sources("train_data", phase.data, "train")]
+    if not phase.weights:
         return concatenate_datasets(sets)
-    total = sum(config.train_weights)
-    shares = [weight / total for weight in config.train_weights]
+    total = sum(phase.weights)
+    shares = [weight / total for weight in phase.weights]
     return interleave_datasets(sets, probabilities=shares, seed=seed, stopping_strategy="first_exhausted")
 
 

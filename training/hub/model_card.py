@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from evaluation.artifacts.run_folder import CONFIG, ENVIRONMENT, MARK, METRICS
 from nim_dataset.errors import UserError
 from nim_dataset.recipes import get_config
 from nim_dataset.regimes import EVAL, REGIMES
@@ -40,9 +41,9 @@ class RunFiles:
     def read(cls, run_dir: Path) -> "RunFiles":
         """Raises `UserError` when the folder is not that of a run."""
         try:
-            config = yaml.safe_load((run_dir / "config.yaml").read_text(encoding="utf-8"))
-            environment = json.loads((run_dir / "environment.json").read_text(encoding="utf-8"))
-            lines = (run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+            config = yaml.safe_load((run_dir / CONFIG).read_text(encoding="utf-8"))
+            environment = json.loads((run_dir / ENVIRONMENT).read_text(encoding="utf-8"))
+            lines = (run_dir / METRICS).read_text(encoding="utf-8").splitlines()
             metrics = [json.loads(line) for line in lines if line.strip()]
         except FileNotFoundError as error:
             raise UserError(
@@ -56,15 +57,16 @@ class RunFiles:
             kept["revision"] = base["commit"]  # a branch may move on, and `latest-step` may become another one
         else:
             base["name"] = Path(base["name"]).name  # a folder's whole path is nobody's business
-        environment.pop("command", None)
+        for about_the_folder in ("command", *MARK, "files"):
+            environment.pop(about_the_folder, None)
         return cls(kept, environment, metrics)
 
     def published(self) -> dict[str, bytes]:
         """The run's own files as they are published, by name."""
         return {
-            "config.yaml": yaml.safe_dump(self.config, sort_keys=False).encode(),
-            "environment.json": (json.dumps(self.environment, indent=2) + "\n").encode(),
-            "metrics.jsonl": "".join(json.dumps(line) + "\n" for line in self.metrics).encode(),
+            CONFIG: yaml.safe_dump(self.config, sort_keys=False).encode(),
+            ENVIRONMENT: (json.dumps(self.environment, indent=2) + "\n").encode(),
+            METRICS: "".join(json.dumps(line) + "\n" for line in self.metrics).encode(),
         }
 
     def recipe(self) -> str:

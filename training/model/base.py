@@ -1,23 +1,20 @@
 """The base model: built in, from a folder, or from the Hub at a revision that is written down.
 
-`latest-step` names the highest of a repository's branches `stepN`, as Pythia keeps its training checkpoints. It is
+`latest-step` names the highest of a repository's branches `stepN`, as Pythia keeps its training checkpoints, or
+`step-N`, as this project pushes them. It is
 resolved once, on the main process, to a commit; every process loads that commit, and the run records it.
 """
 
 import hashlib
 import os
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
-from huggingface_hub import HfApi, constants, try_to_load_from_cache
-from huggingface_hub.errors import HTTPError, RepositoryNotFoundError
-from safetensors import SafetensorError
+from huggingface_hub import constants, try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError, HTTPError, RepositoryNotFoundError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -27,9 +24,9 @@ from transformers import (
     set_seed,
 )
 
+from evaluation.artifacts.models import BrokenCheckpointError, WrongTokenizerError, branches_by_step, load_model
 from nim_dataset.errors import UserError, suggest
-from training.config import ModelConfig
-from training.model.tiny_tokenizer import build_tokenizer
+from training.fields import ModelConfig
 
 BUILT_IN = Path(__file__).resolve().parents[2] / "configs" / "models"
 LATEST_STEP = "latest-step"
@@ -57,18 +54,15 @@ class BaseModel:
         return digest.hexdigest()
 
 
-def load_base(config: ModelConfig, seed: int, texts: Sequence[str], names: Sequence[str | None]) -> BaseModel:
-    """Loads `config.model`; raises `UserError` when it cannot be had.
-
-    `texts` and `names` (of the training rows) train a built-in model's tokenizer, `seed` decides its weights.
-    """
+def load_base(config: ModelConfig, seed: int) -> BaseModel:
+    """Loads `config.model`; raises `UserError` when it cannot be had. `seed` decides a built-in model's weights."""
     name = config.model
     built_in = sorted(path.parent.name for path in BUILT_IN.glob("*/config.json"))
-    if config.revision != ModelConfig.revision and (name in built_in or Path(name).is_dir()):
+    if config.revision != ModelConfig.revision and (name in built_in or os.path.isdir(name)):
         raise UserError(f"revision: '{config.revision}' is for a model on the Hub, and '{name}' is here; leave it out")
     if name in built_in:
-        return _built_in(name, seed, texts, names)
-    if Path(name).is_dir():
+        return _built_in(name, seed)
+    if os.path.isdir(name):
         model, tokenizer = _from_pretrained(name, None)
         return BaseModel(model, tokenizer, str(Path(name).resolve()), None, None)
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
@@ -84,8 +78,8 @@ def load_base(config: ModelConfig, seed: int, texts: Sequence[str], names: Seque
     return BaseModel(model, tokenizer, name, revision, commit)
 
 
-def _built_in(name: str, seed: int, texts: Sequence[str], names: Sequence[str | None]) -> BaseModel:
-    tokenizer = build_tokenizer(texts, names)
+def _built_in(name: str, seed: int) -> BaseModel:
+    tokenizer = AutoTokenizer.from_pretrained(BUILT_IN / name)
     config = AutoConfig.from_pretrained(
         BUILT_IN / name,
         vocab_size=len(tokenizer),
@@ -99,22 +93,13 @@ def _built_in(name: str, seed: int, texts: Sequence[str], names: Sequence[str | 
 
 def _from_pretrained(name: str, revision: str | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     where = f"'{name}'" + (f" at revision '{revision}' from {constants.ENDPOINT}" if revision else "")
-    # Where a main branch has no safetensors, transformers would ask a bot for a pull request with them, and load that.
-    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "true"
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision or "main")
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            name, revision=revision or "main", dtype=torch.float32, use_safetensors=True, output_loading_info=True
-        )
-    except (OSError, ValueError, HTTPError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        if "file named model.safetensors" in reason:
-            reason = "no weights in safetensors there, and pickles, which can run code, are never loaded"
-            reason += "; another --revision may have them" if revision else ""
-        raise UserError(f"model: could not load {where} ({reason}); {WITHOUT_THE_HUB}") from None
-    model, report = loaded
-    if missing := sorted(report["missing_keys"]):  # transformers would fill them with random numbers
-        raise UserError(f"model: {where} lacks {len(missing)} weights, such as {missing[0]}; save it again, whole")
+        model, tokenizer = load_model(name, revision)
+    except BrokenCheckpointError as error:
+        other = "; another --revision may have them" if revision and "no weights in safetensors" in str(error) else ""
+        raise UserError(f"model: could not load {where} ({error}{other}); {WITHOUT_THE_HUB}") from None
+    except WrongTokenizerError as error:
+        raise UserError(f"model: the tokenizer of {where} is not its model's: {error}") from None
     if not tokenizer("take 1 coin")["input_ids"]:
         raise UserError(f"model: {where} has no tokenizer; save the model's own beside it (tokenizer.json)")
     if tokenizer.eos_token_id is None:
@@ -125,12 +110,6 @@ def _from_pretrained(name: str, revision: str | None) -> tuple[PreTrainedModel, 
         padding = "<|padding|>"
         tokenizer.pad_token = padding if padding in tokenizer.get_vocab() else tokenizer.eos_token
     tokenizer.padding_side = "left"
-    embedding: Any = model.get_input_embeddings()
-    if len(tokenizer) > (embedded := embedding.num_embeddings):
-        raise UserError(
-            f"model: the tokenizer of {where} has {len(tokenizer)} tokens, its model embeds {embedded};"
-            " they do not belong together"
-        )
     return model, tokenizer
 
 
@@ -152,21 +131,23 @@ def _resolve(name: str, revision: str) -> tuple[str, str | None]:
 
 
 def _latest_step(name: str) -> tuple[str, str]:
-    """The highest branch `stepN` of a repository and its commit."""
+    """The highest branch `stepN` or `step-N` of a repository and its commit."""
     endpoint = os.environ.get("HF_ENDPOINT", constants.ENDPOINT)
     try:
-        branches = HfApi().list_repo_refs(name).branches
+        steps, _ = branches_by_step(name)
     except RepositoryNotFoundError:
         raise UserError(f"model: '{name}' does not exist on {endpoint}, or is private; {WITHOUT_THE_HUB}") from None
+    except HFValidationError as error:
+        raise UserError(f"model: '{name}' is no Hub id ({' '.join(str(error).split())[:120]})") from None
     except (HTTPError, OSError) as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserError(
             f"model: could not reach {endpoint} for the branches of '{name}' ({reason}); {WITHOUT_THE_HUB}"
         ) from None
-    steps = {int(match[1]): branch for branch in branches if (match := re.fullmatch(r"step(\d+)", branch.name))}
     if not steps:
         raise UserError(
-            f"revision: '{name}' has no branches 'stepN' for 'latest-step'; give one, such as --revision main"
+            f"revision: '{name}' has no branches 'stepN' or 'step-N' for 'latest-step'; give one, such as --revision"
+            " main"
         )
-    latest = steps[max(steps)]
+    _, latest = steps[-1]
     return latest.name, latest.target_commit

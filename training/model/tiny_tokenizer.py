@@ -1,38 +1,64 @@
-"""A tokenizer for the built-in models, trained on the recipe's own text in about a second.
+"""The tokenizer of the built-in models: one for all recipes and games, so that mixtures, and models that learned on one
+recipe and are scored on another, can be compared.
 
-Nim prompts are one template with a few slots: the numbers and the players' names. The text is therefore cut at the
-slots (every digit stands alone, every word of a name stands alone), and byte-pair merges run freely over what is left
-between them, across spaces and line ends. The constant stretches of the template so become single tokens, a prompt
-shrinks to some forty tokens, and a model of under a million parameters can spend its attention on the digits and the
-names. Any other text still encodes (byte by byte where nothing was merged), so such a model can be scored on other
-recipes too.
+    python -m training.model.tiny_tokenizer    # makes it from all recipes and writes configs/models/tiny/tokenizer.json
+
+The prompts of a recipe are one template with a few slots: the numbers and the players' names. The text is therefore cut
+at the slots (every digit stands alone, every word of a name stands alone), and byte-pair merges run freely over what is
+left between them, across spaces and line ends. The constant stretches of the templates so become single tokens, a
+prompt shrinks to some thirty tokens, and a model of under a million parameters can spend its attention on the digits
+and the names. Any other text still encodes, byte by byte where nothing was merged.
 """
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from evaluation.predict import ANSWER_PREFIX
+from nim_dataset.recipes import get_config, recipe_names
+from nim_dataset.sources import Source
+
 END_OF_TEXT = "<|endoftext|>"
 PADDING = "<|padding|>"
 VOCAB_SIZE = 1024
+MIN_FREQUENCY = 20
+"""How often two tokens must come together to be merged."""
+ROWS = 500
+"""Of each split of each recipe: its first ones."""
+TINY = Path(__file__).resolve().parents[2] / "configs" / "models" / "tiny"
 
 
-def name_words(names: Iterable[str | None], limit: int = 500) -> list[str]:
-    """The distinct words of the players' names, at most `limit`: with more, names are open-ended text."""
-    words = sorted({word for name in set(names) if name for word in name.split()})
-    return words if len(words) <= limit else []
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """The tokenizer of the built-in models, made from what is trained on in all recipes; the same each time.
+
+    The names of all splits are words of their own, one token each.
+    """
+    texts, words = [], set()
+    for name in recipe_names():
+        for split in get_config(name).splits:
+            rows = Source.parse(f"{name}:{split}").load(ROWS)
+            if split == "train":
+                texts += [*rows["prompt"], *(ANSWER_PREFIX + answer for answer in rows["answer"])]
+            players = [column for column in ("player_one", "player_two") if column in rows.column_names]
+            words |= {word for column in players for player in set(rows[column]) for word in player.split()}
+    texts += [text for word in sorted(words) for text in (word, f" {word}") for _ in range(MIN_FREQUENCY)]
+    for operand in range(ROWS):
+        texts += [f"What is {operand} mod {modulus}?" for modulus in range(2, 10)]
+        texts += [f"{ANSWER_PREFIX}{operand % modulus}" for modulus in range(2, 10)]
+    return build_tokenizer(texts, words)
 
 
-def build_tokenizer(texts: Iterable[str], names: Iterable[str | None]) -> PreTrainedTokenizerFast:
-    """A fast tokenizer trained on `texts`, in which digits and the words of `names` always stand alone.
+def build_tokenizer(texts: Iterable[str], words: Iterable[str]) -> PreTrainedTokenizerFast:
+    """A fast tokenizer trained on `texts`, in which digits and the `words` always stand alone.
 
     Same texts, same tokenizer. It pads on the left, ends with `<|endoftext|>` and adds no tokens of its own.
     """
     # A word takes the space before it along: names are then as many tokens as words. "-1" is one token: then every
     # move is decided at the same place in the answer, right after the verb.
-    slots = "|".join(["-?[0-9]", *(rf" ?\b{re.escape(word)}\b" for word in name_words(names))])
+    slots = "|".join(["-?[0-9]", *(rf" ?\b{re.escape(word)}\b" for word in sorted(set(words)))])
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -43,7 +69,7 @@ def build_tokenizer(texts: Iterable[str], names: Iterable[str | None]) -> PreTra
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCAB_SIZE,
-        min_frequency=20,
+        min_frequency=MIN_FREQUENCY,
         special_tokens=[END_OF_TEXT, PADDING],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
@@ -56,3 +82,9 @@ def build_tokenizer(texts: Iterable[str], names: Iterable[str | None]) -> PreTra
         padding_side="left",
         clean_up_tokenization_spaces=False,
     )
+
+
+if __name__ == "__main__":
+    made = make_tokenizer()
+    made.save_pretrained(TINY)
+    print(f"{TINY / 'tokenizer.json'}: {len(made)} tokens")

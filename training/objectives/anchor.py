@@ -9,11 +9,17 @@ Weights are anchored; biases and normalisation layers are not. Which is which is
 holds the parameter, never by a fragment of its name.
 """
 
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
+
+from nim_dataset.errors import UserError
+from training.model.shards import local_part
+from training.objectives.interface import Objective, objective
 
 NORM_LAYERS: tuple[type[nn.Module], ...] = (
     nn.LayerNorm,
@@ -68,15 +74,22 @@ def describe(model: nn.Module) -> str:
     return "\n".join(lines)
 
 
-class Anchor:
-    """Holds `theta_0`, a copy of the model's anchored parameters as they are now, and pulls the model back to it.
+@objective("anchor")
+@dataclass
+class Anchor(Objective):
+    """Holds `theta_0`, a copy of the anchored parameters as they were when it was prepared, and pulls back to it.
 
-    `weight` is the factor of the squared distance. Under FSDP2 the parameters are sharded DTensors; the copy is
-    sharded like them, and a step touches only the local shards.
+    Under FSDP2 the parameters are sharded DTensors; the copy is sharded like them, and a step touches only the local
+    shards. Raises `UserError` for a weight that is not above 0.
     """
 
-    def __init__(self, model: nn.Module, weight: float) -> None:
-        self.weight = weight
+    weight: float = field(default=1e-4, metadata={"help": "The factor of the squared distance."})
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight < math.inf:
+            raise UserError(f"anchor_weight: {self.weight} is out of range; it must be above 0, and finite")
+
+    def prepare(self, model: nn.Module) -> None:
         self.parameters = list(anchored_parameters(model).values())
         self.theta_0 = [parameter.detach().clone() for parameter in self.parameters]
 
@@ -98,6 +111,10 @@ class Anchor:
             total += (squared.full_tensor() if isinstance(squared, DTensor) else squared).cpu().double()
         return float(total.sqrt())
 
+    def figures(self) -> dict[str, float]:
+        distance = self.distance()
+        return {"penalty": self.weight * distance**2, "distance": distance}
+
     def _chunks(self) -> Iterator[tuple[list[Tensor], list[Tensor], list[Tensor]]]:
         """Matching lists of flat local pieces of (theta, theta_0, gradient), a bounded number of elements at a time."""
         budget = 0
@@ -115,8 +132,3 @@ class Anchor:
                     budget, chunk = 0, ([], [], [])
         if budget:
             yield chunk
-
-
-def local_part(tensor: Tensor) -> Tensor:
-    """This process's own part of a sharded tensor; a view, so that adding to it adds to the whole."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor

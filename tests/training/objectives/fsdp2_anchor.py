@@ -1,4 +1,4 @@
-"""Run by test_distributed.py on two CPU processes: an anchor under FSDP2 beside the same anchor on the whole model."""
+"""Run by test_sharded_anchor.py on two CPU processes: an anchor under FSDP2 beside one on the whole model."""
 
 import copy
 
@@ -16,16 +16,22 @@ dist.init_process_group("gloo")
 mesh = init_device_mesh("cpu", (2,))
 torch.manual_seed(0)
 config = GPTNeoXConfig(
-    vocab_size=50, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+    vocab_size=50,
+    hidden_size=32,
+    intermediate_size=64,
+    num_hidden_layers=2,
+    num_attention_heads=2,
     tie_word_embeddings=False,
-)  # fmt: skip
+)
 whole = AutoModelForCausalLM.from_config(config)
 sharded = copy.deepcopy(whole)
 for layer in sharded.gpt_neox.layers:
     fully_shard(layer, mesh=mesh)
 fully_shard(sharded, mesh=mesh)
 
-anchors = [Anchor(model, 0.3) for model in (whole, sharded)]
+anchors = [Anchor(0.3), Anchor(0.3)]
+for anchor, model in zip(anchors, (whole, sharded), strict=True):
+    anchor.prepare(model)
 ids_BL = torch.arange(24).reshape(2, 12)
 for model in (whole, sharded):
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)

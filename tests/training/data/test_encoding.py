@@ -13,6 +13,7 @@ from nim_dataset.errors import UserError
 from training.config import TrainConfig
 from training.data.encoding import IGNORE, AnswerCollator, encode_rows
 from training.data.end_to_end import BY_ROW, OWN, attention, rows_stay_apart
+from training.objectives.anchor import Anchor
 from training.trainer import AnchoredTrainer
 
 ROWS = range(12)
@@ -113,9 +114,12 @@ def test_models_whose_rows_would_touch_are_padded(data: Any, tmp_path: Any) -> N
 
     args = TrainConfig(output_dir=str(tmp_path), max_steps=2, per_device_train_batch_size=4, disable_tqdm=True)
     trainer = AnchoredTrainer(
-        model=AutoModelForCausalLM.from_config(windowed), args=args, train_dataset=data.encoded,
-        processing_class=data.tokenizer, anchor_weight=1e-4,
-    )  # fmt: skip
+        model=AutoModelForCausalLM.from_config(windowed),
+        args=args,
+        train_dataset=data.encoded,
+        processing_class=data.tokenizer,
+        objectives={"anchor": Anchor()},
+    )
     assert not trainer.end_to_end
     assert trainer.train().global_step == 2
 
@@ -124,8 +128,12 @@ def test_a_model_that_was_trained_end_to_end_attends_as_before(data: Any, tmp_pa
     model = data.model("gpt_neox")
     args = TrainConfig(output_dir=str(tmp_path), max_steps=1, per_device_train_batch_size=4, disable_tqdm=True)
     trainer = AnchoredTrainer(
-        model=model, args=args, train_dataset=data.encoded, processing_class=data.tokenizer, anchor_weight=1e-4,
-    )  # fmt: skip
+        model=model,
+        args=args,
+        train_dataset=data.encoded,
+        processing_class=data.tokenizer,
+        objectives={"anchor": Anchor()},
+    )
     assert trainer.end_to_end
     trainer.train()
     assert model.config._attn_implementation == OWN
@@ -181,7 +189,11 @@ def test_a_non_finite_loss_stops_the_run(data: Any, tmp_path: Any) -> None:
         model.get_input_embeddings().weight[int(data.encoded[0]["input_ids"][0])] = float("inf")
     args = TrainConfig(output_dir=str(tmp_path), max_steps=5, learning_rate=3e-4, disable_tqdm=True)
     trainer = AnchoredTrainer(
-        model=model, args=args, train_dataset=data.encoded, processing_class=data.tokenizer, anchor_weight=1e-4,
-    )  # fmt: skip
+        model=model,
+        args=args,
+        train_dataset=data.encoded,
+        processing_class=data.tokenizer,
+        objectives={"anchor": Anchor()},
+    )
     with pytest.raises(UserError, match=r"loss became nan at step 1 \(learning rate .*last good checkpoint is none"):
         trainer.train()

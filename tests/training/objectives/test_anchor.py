@@ -8,7 +8,7 @@ from torch import nn
 from transformers import TrainerCallback
 
 from nim_dataset.errors import UserError
-from training.config import TrainConfig
+from training.config import TrainConfig, parse_config
 from training.data.encoding import AnswerCollator
 from training.objectives.anchor import Anchor, anchored_parameters, describe
 from training.trainer import AnchoredTrainer
@@ -35,15 +35,27 @@ class Recorder(TrainerCallback):
 def train(data: Any, model: nn.Module, tmp_path: Any, weight: float = WEIGHT, **options: Any) -> Recorder:
     settings: dict[str, Any] = {"per_device_train_batch_size": 8, "max_grad_norm": 1e9, **options}
     args = TrainConfig(
-        output_dir=str(tmp_path), max_steps=STEPS, learning_rate=LEARNING_RATE, lr_scheduler_type="constant",
-        warmup_steps=0, logging_steps=1, save_strategy="no", train_sampling_strategy="sequential", disable_tqdm=True,
-        anchor_weight=weight, **settings,
-    )  # fmt: skip
+        output_dir=str(tmp_path),
+        max_steps=STEPS,
+        learning_rate=LEARNING_RATE,
+        lr_scheduler_type="constant",
+        warmup_steps=0,
+        logging_steps=1,
+        save_strategy="no",
+        train_sampling_strategy="sequential",
+        disable_tqdm=True,
+        anchor_weight=weight,
+        **settings,
+    )
     recorder = Recorder()
     trainer = AnchoredTrainer(
-        model=model, args=args, train_dataset=data.encoded, processing_class=data.tokenizer, anchor_weight=weight,
+        model=model,
+        args=args,
+        train_dataset=data.encoded,
+        processing_class=data.tokenizer,
+        objectives={"anchor": Anchor(weight)},
         callbacks=[recorder],
-    )  # fmt: skip
+    )
     trainer.train()
     return recorder
 
@@ -58,10 +70,7 @@ def reference(data: Any, model: nn.Module, batch: int, accumulate: int, clip: fl
     model.train()
     for step in range(STEPS):
         first = step * batch * accumulate
-        micro = [
-            collate([data.encoded[first + i * batch + j] for j in range(batch)])
-            for i in range(accumulate)
-        ]  # fmt: skip
+        micro = [collate([data.encoded[first + i * batch + j] for j in range(batch)]) for i in range(accumulate)]
         answer_tokens = sum(int((m["labels"] != -100).sum()) for m in micro)
         optimizer.zero_grad()
         data_loss = torch.zeros(())
@@ -85,9 +94,13 @@ def reference(data: Any, model: nn.Module, batch: int, accumulate: int, clip: fl
         with torch.no_grad():
             squared = sum((parameter - theta_0[name]).double().pow(2).sum() for name, parameter in anchored.items())
         recorder.logs.append(
-            {"loss": data_loss.item(), "grad_norm": norm.item(), "penalty": WEIGHT * float(squared),
-             "distance": float(squared) ** 0.5}
-        )  # fmt: skip
+            {
+                "loss": data_loss.item(),
+                "grad_norm": norm.item(),
+                "penalty": WEIGHT * float(squared),
+                "distance": float(squared) ** 0.5,
+            }
+        )
     return recorder
 
 
@@ -111,9 +124,14 @@ def test_equals_the_penalty_written_into_the_loss(
         if frozen:
             freeze_some(model)
     measured = train(
-        data, ours, tmp_path, gradient_accumulation_steps=accumulate, max_grad_norm=clip, bf16=bf16,
+        data,
+        ours,
+        tmp_path,
+        gradient_accumulation_steps=accumulate,
+        max_grad_norm=clip,
+        bf16=bf16,
         per_device_train_batch_size=8 // accumulate,
-    )  # fmt: skip
+    )
     expected = reference(data, plain, 8 // accumulate, accumulate, clip, bf16)
 
     assert len(measured.logs) == len(expected.logs) == STEPS
@@ -130,7 +148,8 @@ def test_equals_the_penalty_written_into_the_loss(
 
 def test_one_gradient_equals_autograd_to_the_last_bits(data: Any) -> None:
     model = data.model("gpt2", torch.float64)
-    anchor = Anchor(model, 0.3)
+    anchor = Anchor(0.3)
+    anchor.prepare(model)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter))
@@ -160,13 +179,8 @@ def test_weights_are_anchored_and_biases_and_norms_are_not(data: Any, shape: str
     assert sum(int(line.split(":")[1].split()[0].replace(",", "")) for line in (held, free)) == total
 
 
-def test_weight_zero_keeps_no_copy_and_a_negative_weight_is_refused(data: Any, tmp_path: Any) -> None:
-    args = TrainConfig(output_dir=str(tmp_path), max_steps=1, save_strategy="no", disable_tqdm=True)
-    common = {
-        "args": args, "train_dataset": data.encoded, "processing_class": data.tokenizer,
-    }  # fmt: skip
-    trainer = AnchoredTrainer(model=data.model("gpt_neox"), anchor_weight=0.0, **common)
-    trainer.train()
-    assert trainer.anchor is None
+def test_weight_zero_keeps_no_copy_and_a_negative_weight_is_refused() -> None:
+    assert parse_config(["--train_data", "357", "--anchor_weight", "0"]).objectives == {}
+    assert parse_config(["--train_data", "357"]).objectives == {"anchor": Anchor(1e-4)}
     with pytest.raises(UserError, match="anchor_weight: -1"):
-        AnchoredTrainer(model=data.model("gpt_neox"), anchor_weight=-1, **common)
+        Anchor(-1)

@@ -2,13 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from training.config import DataConfig
+from training.data.phases import Phase
 from training.data.sets import load_eval, load_train
-from training.model.tiny_tokenizer import build_tokenizer
 
 
 def test_sets_are_joined_or_mixed_by_weight(tmp_path: Path) -> None:
@@ -16,14 +15,14 @@ def test_sets_are_joined_or_mixed_by_weight(tmp_path: Path) -> None:
     mine.write_text(
         "".join(json.dumps({"prompt": f"What is {i}?", "answer": "take 1 coin"}) + "\n" for i in range(300))
     )
-    both = ["quickstart,n_train=900", str(mine)]
-    assert len(load_train(DataConfig(train_data=both), seed=0)) == 1200
+    both = ("quickstart,n_train=900", str(mine))
+    assert len(load_train(Phase(both, (), -1), seed=0)) == 1200
 
-    mixed = load_train(DataConfig(train_data=both, train_weights=[0.75, 0.25]), seed=0)
+    mixed = load_train(Phase(both, (0.75, 0.25), -1), seed=0)
     own = [prompt for prompt in mixed["prompt"] if prompt.startswith("What is")]
     assert len(own) / len(mixed) == pytest.approx(0.25, abs=0.04)
     assert own == [f"What is {i}?" for i in range(len(own))]  # no row comes twice
-    again = load_train(DataConfig(train_data=both, train_weights=[0.75, 0.25]), seed=0)
+    again = load_train(Phase(both, (0.75, 0.25), -1), seed=0)
     assert again["prompt"] == mixed["prompt"]
 
 
@@ -39,18 +38,3 @@ def test_exact_match_is_measured_on_the_recipes_other_splits_or_on_what_is_asked
     assert list(load_eval(asked)) == ["357:eval", "mine"]
     assert load_eval(DataConfig(train_data=[str(mine)])) == {}
     assert load_eval(DataConfig(train_data=["quickstart"], eval_rows=0)) == {}
-
-
-def test_the_tiny_tokenizer_cuts_at_the_slots_and_reads_everything(data: Any) -> None:
-    row = data.rows[0]
-    tokens = [data.tokenizer.decode([token]) for token in data.tokenizer(row["prompt"])["input_ids"]]
-    assert "".join(tokens) == row["prompt"]
-    assert len(tokens) < 40
-    assert all(len(token) == 1 for token in tokens if any(c.isdigit() for c in token))
-    words = {word for name in (row["player_one"], row["player_two"]) for word in name.split()}
-    assert {token.strip() for token in tokens} >= words
-    other = "Grüße, 123 marbles for Zoë?\n"
-    assert data.tokenizer.decode(data.tokenizer(other)["input_ids"]) == other
-    texts = list(data.rows["prompt"][:50])
-    once, twice = (build_tokenizer(texts, data.rows["player_one"][:50]) for _ in range(2))
-    assert once.get_vocab() == twice.get_vocab()

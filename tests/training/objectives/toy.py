@@ -1,0 +1,43 @@
+"""An objective in a file of its own, outside the package: it asks for a column and hidden states, and has a state."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from training.objectives.interface import Batch, Objective, objective
+
+
+@objective("toy")
+@dataclass
+class Toy(Objective):
+    """Draws the first channel at the decision to the number of coins, the harder the further off it has been."""
+
+    weight: float = field(default=0.1, metadata={"help": "The factor of the squared difference."})
+
+    columns: ClassVar = ("coins",)
+    needs_hidden_states: ClassVar = True
+
+    def prepare(self, model: nn.Module) -> None:
+        self.average = torch.zeros(())
+        self.seen: list[Tensor] = []
+
+    def loss(self, batch: Batch) -> Tensor:
+        coins_B = batch.columns["coins"].float() / 100
+        squared = (batch.decision_states_BD[-1][:, 0] - coins_B).square().mean()
+        self.seen.append(squared.detach())
+        return self.weight * squared * (1 + self.average)
+
+    def add_gradient(self, scale: float) -> None:
+        self.average = 0.9 * self.average + 0.1 * torch.stack(self.seen).mean()
+        self.seen.clear()
+
+    def figures(self) -> dict[str, float]:
+        return {"toy": self.average.item()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"average": self.average}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.average = state["average"]

@@ -1,0 +1,135 @@
+"""A finished run as a model on the Hub.
+
+Weights (safetensors), tokenizer, generation config, the card and the run's own files go up in one commit, so `main`
+is never half-updated; nothing in the run's folder is touched. Each `checkpoint-N` may become a branch `step-N`, which
+`evaluation/sweep.py` can score. Optimizer states and other pickled files are never uploaded.
+"""
+
+import re
+from collections.abc import Mapping
+from contextlib import nullcontext
+from fnmatch import fnmatch
+from functools import partial
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, get_token
+from tqdm import tqdm
+
+from evaluation.artifacts.run_folder import list_checkpoints, step_of
+from nim_dataset.errors import UserError
+from nim_dataset.hub.access import Destination, attempt, check_access, open_repo, staging_branch
+from training.hub.model_card import RunFiles, make_card
+
+MODEL_FILES = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "config.json",
+    "generation_config.json",
+    "tokenizer*.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+)
+FIGURE = "accuracy_by_dataset.png"
+Content = Path | bytes
+"""What a file in the repository is made from: a file on disk, or bytes."""
+
+
+def check_credentials(repo_id: str | None, private: bool | None = False) -> None:
+    """To be called before training starts: `UserError` in one line when `push_run` could not write to `repo_id`."""
+    check_access(repo_id, "model", private)
+
+
+def push_run(
+    run_dir: Path, repo_id: str, *, private: bool | None = False, checkpoints: bool = False, report: Path | None = None
+) -> str:
+    """Publishes a run's model (and its checkpoints) and returns the address. What is on the Hub already stays as it is.
+
+    `report` is the folder of the run's report; by default `reports/<run>` beside the runs, if there is one. Raises
+    `UserError`, one line that says how to push again; the files in `run_dir` are only ever read.
+    """
+    run = RunFiles.read(run_dir)
+    saved = {step_of(folder): model_files(folder) for folder in list_checkpoints(run_dir)} if checkpoints else {}
+    figure = find_figure(report or run_dir.resolve().parent.parent / "reports" / run_dir.resolve().name)
+    files: dict[str, Content] = {**model_files(run_dir), **run.published()}
+    if figure:
+        files[f"figures/{figure.name}"] = figure
+    branches = [f"step-{step}" for step in saved]
+    card = make_card(run, repo_id, figure=f"figures/{figure.name}" if figure else None, branches=branches)
+    files["README.md"] = card.encode()
+    refuse_token(files)
+
+    destination = check_access(repo_id, "model", private)
+    open_repo(destination)
+    flags = (" --private" if private else "") + (" --checkpoints" if checkpoints else "")
+    again = f"python -m training.push {run_dir} --repo-id {repo_id}{flags}"
+    failure = f"the push failed, the run is safe in {run_dir} (again: {again})"
+    attempt(failure, lambda: commit(destination, "main", files, f"Upload {run_dir.resolve().name}"), repo_id)
+    if saved:
+        push_checkpoints(destination, saved, failure)
+    return destination.url
+
+
+def push_checkpoints(destination: Destination, saved: Mapping[int, Mapping[str, Path]], failure: str) -> None:
+    """One branch `step-N` per checkpoint (step -> its files). A new one comes from a staging branch, all at once."""
+    api, repo_id = destination.api, destination.repo_id
+    refs = attempt(failure, lambda: api.list_repo_refs(repo_id), repo_id)
+    known = {branch.name for branch in refs.branches}
+
+    def push_one(step: int, files: Mapping[str, Path], staging: str) -> None:
+        branch = f"step-{step}"
+        oid = commit(destination, branch if branch in known else staging, files, f"Upload {branch}")
+        if branch not in known:
+            api.create_branch(repo_id, branch=branch, revision=oid, exist_ok=True)
+
+    is_new = any(f"step-{step}" not in known for step in saved)
+    with staging_branch(destination, failure) if is_new else nullcontext("") as staging:
+        for step, files in tqdm(saved.items(), desc="Pushing", unit=" checkpoints"):
+            attempt(failure, partial(push_one, step, files, staging), repo_id)
+
+
+def commit(destination: Destination, branch: str, files: Mapping[str, Content], message: str) -> str:
+    """One commit that leaves `branch` with these files, and returns its id; no commit when it has them already.
+
+    On `main` other files than those of a model are kept; a checkpoint's branch holds nothing else.
+    """
+    api, repo_id = destination.api, destination.repo_id
+    present = api.list_repo_files(repo_id, revision=branch)
+    others = [path for path in present if path not in files and path != ".gitattributes"]
+    stale = [path for path in others if branch != "main" or is_model_file(path)]
+    operations: list[CommitOperationAdd | CommitOperationDelete] = [
+        *(CommitOperationAdd(path, content) for path, content in files.items()),
+        *(CommitOperationDelete(path) for path in stale),
+    ]
+    return api.create_commit(repo_id, operations, commit_message=message, revision=branch).oid
+
+
+def is_model_file(name: str) -> bool:
+    return any(fnmatch(name, pattern) for pattern in MODEL_FILES)
+
+
+def model_files(folder: Path) -> dict[str, Path]:
+    """The files of a saved model in `folder`, by name. Raises `UserError` when there are no weights."""
+    found = {path.name: path for path in sorted(folder.iterdir()) if path.is_file() and is_model_file(path.name)}
+    if not any(name.endswith(".safetensors") for name in found):
+        raise UserError(f"{folder}: no *.safetensors here, so there is no model to push; has training finished?")
+    return found
+
+
+def find_figure(report: Path) -> Path | None:
+    """The picture of accuracy over training in a report's folder, if it has been made."""
+    pictures = sorted((report / "figures").glob("*.png"), key=lambda path: (path.name != FIGURE, path.name))
+    return pictures[0] if pictures else None
+
+
+def refuse_token(files: Mapping[str, Content]) -> None:
+    """Raises `UserError` when a text file that would be published holds a Hugging Face token."""
+    token = get_token()
+    for name, content in files.items():
+        if name.endswith((".safetensors", ".png")):
+            continue
+        data = content if isinstance(content, bytes) else content.read_bytes()
+        if (token and token.encode() in data) or re.search(rb"\bhf_[A-Za-z0-9]{30,}\b", data):
+            raise UserError(f"{name} holds a Hugging Face token: remove it (and revoke the token) before pushing")

@@ -1,0 +1,94 @@
+"""What joins the loss of the answers: an objective is a class in a file of its own in this folder, registered by name.
+
+    @objective("anchor")
+    @dataclass
+    class Anchor(Objective):
+        weight: float = field(default=1e-4, metadata={"help": "..."})
+
+Its fields are its options: `objectives: {anchor: {weight: 1e-4}}` in YAML, `--objectives.anchor.weight 1e-4` as a flag.
+The trainer calls the methods below; each does nothing by default, so an objective defines those that it needs.
+
+Shapes: B rows of a micro-batch, D channels.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from torch import Tensor, nn
+
+from nim_dataset.errors import UserError, unknown
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A micro-batch after the model has been applied to it."""
+
+    model: nn.Module
+    """As the Trainer calls it: wrapped by DDP or FSDP, where these are in use."""
+    columns: Mapping[str, Any]
+    """The columns that the objective asked for: a tensor of B numbers each, or a list of B other values."""
+    loss: Tensor
+    """The loss of the answers: this micro-batch's share of the mean over all answer tokens of the step."""
+    decision_states_BD: tuple[Tensor, ...]
+    """The hidden states at the place that predicts the answer's first token, of the embeddings and of each layer; empty
+    unless the objective sets `needs_hidden_states`."""
+
+
+class Objective:
+    """Adds a loss, or a gradient, to the loss of the answers."""
+
+    columns: ClassVar[tuple[str, ...]] = ()
+    """Columns of the training rows that `Batch.columns` is to hold."""
+    needs_hidden_states: ClassVar[bool] = False
+
+    def prepare(self, model: nn.Module) -> None:
+        """Called once, while the model (on its device, and under FSDP sharded) holds the base model's weights.
+
+        A checkpoint that the run continues from is loaded afterwards, then `load_state_dict` is called.
+        """
+
+    def loss(self, batch: Batch) -> Tensor | None:
+        """A mean over the rows of the micro-batch, to add to the loss of the answers; micro-batches count alike."""
+        return None
+
+    def add_gradient(self, scale: float) -> None:
+        """Called once an optimizer step, after its last backward pass and before clipping; `scale` multiplies all
+        gradients at that moment (of fp16's scaler, else 1)."""
+
+    def figures(self) -> dict[str, float]:
+        """What to log beside the loss; called on every process for each line of the log."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values that a run needs in order to continue exactly; the main process's is saved."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes what `state_dict` gave; called on every process."""
+
+
+O = TypeVar("O", bound=type[Objective])  # noqa: E741
+OBJECTIVES: dict[str, type[Objective]] = {}
+
+
+def objective(name: str) -> Callable[[O], O]:
+    """Registers a dataclass under `name`."""
+
+    def register(cls: O) -> O:
+        OBJECTIVES[name] = cls
+        return cls
+
+    return register
+
+
+def find_objective(name: str) -> type[Objective]:
+    """The class registered under `name`, in this folder or by whoever was imported; raises `UserError`."""
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        importlib.import_module(f"{__package__}.{module.name}")
+    if name not in OBJECTIVES:
+        raise UserError(f"objectives: {unknown('objective', name, sorted(OBJECTIVES))}")
+    return OBJECTIVES[name]
