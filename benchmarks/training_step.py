@@ -103,14 +103,15 @@ class Clock(TrainerCallback):
 
 
 def this_trainer(rows: Dataset, tokenizer: Any, options: argparse.Namespace, folder: str) -> float:
-    from evaluation.process.cpu import keep_freed_memory, set_up_process
+    from evaluation.process.settings import ProcessSettings
     from training.config import TrainConfig
     from training.data.encoding import encode_rows
     from training.objectives.anchor import Anchor
     from training.trainer import AnchoredTrainer
 
     if options.device == "cpu":
-        set_up_process(options.threads, on_cpu=True) if options.one == "a" else keep_freed_memory()  # (f) is by MKL
+        chosen = None if options.one == "a" else {"onednn_products": []}  # (f) is by MKL
+        ProcessSettings.choose(options.threads, on_cpu=True, recorded=chosen).apply()
     clock = Clock(options.device)
     args = TrainConfig(
         output_dir=folder,
@@ -210,9 +211,9 @@ def bound(rows: Dataset, tokenizer: Any, options: argparse.Namespace, folder: st
 
 def onednn_bound(*args: Any) -> float:
     """The same at the rate of oneDNN's products, which (a) takes where MKL is the slower of the two."""
-    from evaluation.process.cpu import multiply_by_onednn
+    from evaluation.process.products import KINDS, take_from_onednn
 
-    multiply_by_onednn()
+    take_from_onednn(KINDS)
     return bound(*args)
 
 

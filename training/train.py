@@ -25,7 +25,7 @@ from transformers.utils import logging as transformers_logging
 
 from evaluation.artifacts.run_folder import copy_model, is_finished, model_files, read_state
 from evaluation.predict import answer_budget, check_fits
-from evaluation.process.cpu import set_up_process
+from evaluation.process.settings import ProcessSettings
 from nim_dataset.errors import UserError, exit_on_user_error
 from training import callbacks
 from training.config import Config, parse_config
@@ -35,7 +35,7 @@ from training.hub.publish import check_credentials, push_run
 from training.model.base import BaseModel, load_base
 from training.objectives.anchor import describe
 from training.saving import opening
-from training.saving.record import check_same_run, record
+from training.saving.record import check_same_run, record, recorded_process
 from training.trainer import AnchoredTrainer
 
 STOPPED = 143
@@ -72,6 +72,14 @@ def train(config: Config, run_dir: Path) -> int:
     if not stopped:
         publish(config, run_dir, push)
     return STOPPED if stopped else 0
+
+
+def process_settings(config: Config) -> ProcessSettings:
+    """Those that the command gives its process: of the run that goes on, where one does."""
+    args = config.train
+    return ProcessSettings.choose(
+        args.threads, on_cpu=args.use_cpu, deterministic=args.full_determinism, recorded=recorded_process(config)
+    )
 
 
 def say(line: str) -> None:
@@ -245,7 +253,7 @@ def publish(config: Config, run_dir: Path, push: bool) -> None:
 if __name__ == "__main__":
     with exit_on_user_error():
         parsed = parse_config(sys.argv[1:])
-        set_up_process(parsed.train.threads, on_cpu=parsed.train.use_cpu)
+        process_settings(parsed).apply()
         status = run(parsed)
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()  # gloo would now and then abort a process that only exits

@@ -59,7 +59,7 @@ class ProcessSettings:
         if not 0 <= threads <= cores:
             raise UserError(f"threads: {threads} is out of range; give 1 to {cores}, or 0 to share the cores")
         threads = threads or max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1)
-        chosen = (recorded or {}).get("onednn_products")
+        chosen: Any = (recorded or {}).get("onednn_products")
         if not on_cpu or not products.is_available():
             chosen = ()
         if chosen is None:

@@ -13,6 +13,7 @@ import yaml
 from transformers import PreTrainedConfig
 
 from evaluation.artifacts.run_folder import CONFIG, ENVIRONMENT, MARK
+from evaluation.process.settings import ProcessSettings
 from nim_dataset.errors import UserError
 from training.config import FIXED, Config
 from training.data.encoding import EncodedRows
@@ -43,10 +44,23 @@ def record(config: Config, base: BaseModel, rows: EncodedRows, processes: int) -
         "processes": processes,
         "train_rows": rows.fingerprint(),
         "rows_per_step": config.train.train_batch_size * config.train.gradient_accumulation_steps * processes,
-        "threads": torch.get_num_threads(),
+        **ProcessSettings.current().record(),
         "files": [],
     }
     return {CONFIG: config.to_yaml(), ENVIRONMENT: json.dumps(environment, indent=2) + "\n"}
+
+
+def recorded_process(config: Config) -> dict[str, Any] | None:
+    """The process settings in the record of the run that is to go on; None where none does, or none can be read."""
+    resume = config.train.resume_from_checkpoint
+    if not resume:
+        return None
+    run_dir = Path(str(config.train.output_dir)) if resume == "auto" else Path(resume).parent
+    try:
+        environment = json.loads((run_dir / ENVIRONMENT).read_text())
+    except (OSError, ValueError):
+        return None  # `check_same_run` says what is wrong with it
+    return environment if isinstance(environment, dict) else None
 
 
 def check_same_run(files: Mapping[str, str], model: PreTrainedConfig, checkpoint: Path) -> None:
