@@ -110,7 +110,7 @@ def this_trainer(rows: Dataset, tokenizer: Any, options: argparse.Namespace, fol
     from training.trainer import AnchoredTrainer
 
     if options.device == "cpu":
-        chosen = None if options.one == "a" else {"onednn_products": []}  # (f) is by MKL
+        chosen: dict[str, Any] | None = None if options.one == "a" else {"onednn_products": []}  # (f) is by MKL
         ProcessSettings.choose(options.threads, on_cpu=True, recorded=chosen).apply()
     clock = Clock(options.device)
     args = TrainConfig(

@@ -45,9 +45,6 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
             players = [column for column in ("player_one", "player_two") if column in rows.column_names]
             words |= {word for column in players for player in set(rows[column]) for word in player.split()}
     texts += [text for word in sorted(words) for text in (word, f" {word}") for _ in range(MIN_FREQUENCY)]
-    for operand in range(ROWS):
-        texts += [f"What is {operand} mod {modulus}?" for modulus in range(2, 10)]
-        texts += [f"{ANSWER_PREFIX}{operand % modulus}" for modulus in range(2, 10)]
     return build_tokenizer(texts, words)
 
 
