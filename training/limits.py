@@ -12,6 +12,7 @@ UNSUPPORTED = {
     "label_smoothing_factor": "the loss is that of the right answer alone",
     "save_only_model": "a run could not be continued exactly",
     "ignore_data_skip": "a run could not be continued exactly",
+    "auto_find_batch_size": "it starts over with other rows a step and with weights that are no longer the base's",
     "use_liger_kernel": "it computes the loss itself",
 }
 

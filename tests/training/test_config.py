@@ -127,6 +127,11 @@ MISTAKES = {
     "broken JSON": (["--train_data", "357", "--lr_scheduler_kwargs", "{bad}"], r"lr_scheduler_kwargs: '{bad}' is not"),
     "seed": (["--train_data", "357", "--seed", "99999999999999"], "seed: 99999999999999 is out of range"),
     "weights alone": (["--train_data", "357", "--save_only_model"], "save_only_model: not supported"),
+    "batch size by trying": (["--train_data", "357", "--auto_find_batch_size"], "auto_find_batch_size: not supported"),
+    "order by cost": (
+        ["--train_data", "357", "--train_sampling_strategy", "batch_rebalance"],
+        "train_sampling_strategy: 'batch_rebalance' is not supported",
+    ),
     "limit of 0": (["--train_data", "357", "--save_total_limit", "0"], "save_total_limit: 0 is out of range"),
     "data seed": (["--train_data", "357", "--data_seed", "9" * 40], "data_seed: 9+ is out of range"),
     "a path with a null": (["--config", "a\0b"], "--config: .* embedded null byte"),
