@@ -35,6 +35,7 @@ from transformers.utils import logging as transformers_logging
 
 from evaluation.artifacts.models import BrokenCheckpointError, Checkpoint, find_checkpoints, load_checkpoint
 from evaluation.artifacts.report_folder import ReportFolder, accuracy_table
+from evaluation.artifacts.run_folder import is_over, list_checkpoints
 from evaluation.artifacts.sweep_settings import SweepSettings
 from evaluation.eval_sets import load_eval_sets
 from evaluation.measures.measure import Subject, all_measures, find_measures
@@ -95,12 +96,11 @@ class Sweep:
         """The checkpoints there are; when watching, without those that may be half written."""
         if not (self.args.watch and self.run_folder.is_dir()):
             return find_checkpoints(self.args.checkpoints_dir)
-        found = find_checkpoints(self.args.checkpoints_dir) if any(self.run_folder.glob("checkpoint-*")) else []
+        found = find_checkpoints(self.args.checkpoints_dir) if list_checkpoints(self.run_folder) else []
         return found if self._run_is_over() else [c for c in found if _is_quiet(Path(c.source))]
 
     def _run_is_over(self) -> bool:
-        """Training ends by writing the final model into the run's folder itself."""
-        return not self.run_folder.is_dir() or (self.run_folder / "config.json").is_file()
+        return not self.run_folder.is_dir() or is_over(self.run_folder)
 
     def _read_results(self) -> None:
         """Results of all that is in the folder: also of checkpoints that are gone, and of sets and measures that are

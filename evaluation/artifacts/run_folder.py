@@ -114,6 +114,11 @@ def staged_model(run_dir: Path) -> Path:
     return staged(run_dir) / "final"
 
 
+def is_over(run_dir: Path) -> bool:
+    """Whether training has ended: its last act is to publish the trained model, config.json last."""
+    return (run_dir / "config.json").is_file()
+
+
 def publish_model(run_dir: Path) -> None:
     """Moves the trained model out of the staging folder, file by file; config.json, which says "done", comes last.
 

@@ -104,6 +104,26 @@ def launch() -> Launch:
 
 
 @pytest.fixture
+def sweep(tmp_path: Path) -> Callable[..., Path]:
+    """`sweep(folder, *datasets)` scores a run's checkpoints with the README's command; returns the report's folder."""
+
+    def score(folder: Path, *datasets: str) -> Path:
+        report = tmp_path / "report"
+        sets = ("--checkpoints-dir", str(folder), "--datasets", *datasets, "--limit", "200", "--output", str(report))
+        done = subprocess.run(
+            [ACCELERATE, "launch", "--quiet", str(ROOT / "evaluation/sweep.py"), *sets],
+            capture_output=True,
+            text=True,
+            env=environment(),
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, done.stderr
+        return report
+
+    return score
+
+
+@pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts a run that the test will end; without `launcher` directly, so that a signal reaches it."""
     started: list[subprocess.Popen[str]] = []

@@ -1,8 +1,8 @@
 """The options of a run: files and flags, what is printed, and one clear line for each mistake."""
 
 import json
-import re
 import os
+import re
 import shutil
 import signal
 from pathlib import Path

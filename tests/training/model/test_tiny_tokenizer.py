@@ -41,7 +41,9 @@ def test_prompts_are_short_and_cut_at_the_slots(tokenizer: Any, recipe: str, tok
 
 
 def test_names_stand_alone_in_every_recipe_and_split(tokenizer: Any) -> None:
-    for recipe in nim_dataset.recipe_names():
+    named = [name for name in nim_dataset.recipe_names() if "player_one" in nim_dataset.get_config(name).features]
+    assert len(named) == 23
+    for recipe in named:
         for split in nim_dataset.get_config(recipe).splits:
             rows = nim_dataset.load_source(f"{recipe}:{split}", limit=40)
             for word in {word for name in rows["player_one"] for word in name.split()}:
