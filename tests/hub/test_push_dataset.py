@@ -164,6 +164,19 @@ def test_faults_that_stay_leave_main_whole(client: Client, fault: dict, message:
     assert set(repo.branches) == {"main"}
 
 
+@pytest.mark.parametrize("status", [None, 503])
+def test_a_connection_that_the_hub_closes_is_one_line(client: Client, status: int | None) -> None:
+    repo = client.hub.create("ada/nim", "dataset")
+    client.hub.fail("PUT /upload/", times=99, close_after=1000, status=status)
+    client.hub.multipart_above = 100_000_000
+    # More than the sockets hold, so that the client is still writing when the connection is gone.
+    line = client.error("-m", "nim_dataset", "push", "--repo-id", "ada/nim", "--configs", "8910,n_eval=10")
+    assert line.startswith("error: the push to ada/nim failed: ")
+    assert "the connection to http://" in line or "the Hub answers 503 (injected fault)" in line
+    assert set(repo.branches) == {"main"}
+    assert repo.trees_of("main") == [{".gitattributes"}]
+
+
 def test_a_commit_in_between_is_kept(client: Client) -> None:
     repo = client.hub.create("ada/nim", "dataset", files={"NOTES.md": b"theirs"})
     # As when someone else commits between our look at `main` and our commit: the first try is refused.
