@@ -11,7 +11,8 @@ from huggingface_hub import CommitOperationAdd, RepoCard
 
 from evaluation import nim_accuracy
 from nim_dataset.errors import UserError, exit_on_user_error
-from nim_dataset.hub.access import attempt, check_access, open_repo
+from nim_dataset.hub.access import check_access, open_repo
+from nim_dataset.hub.faults import attempt
 
 FOLDER = Path(nim_accuracy.__file__).parent
 SDKS = ("gradio", "static")

@@ -17,7 +17,8 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, get_token
 from tqdm import tqdm
 
 from nim_dataset.errors import UserError, exit_on_user_error
-from nim_dataset.hub.access import Destination, attempt, check_access, open_repo, staging_branch
+from nim_dataset.hub.access import Destination, check_access, open_repo, staging_branch
+from nim_dataset.hub.faults import attempt
 from training.hub.model_card import RunFiles, make_card
 
 MODEL_FILES = (
