@@ -112,7 +112,7 @@ def describe(error: BaseException, repo_id: str) -> str:
     if status == 403:
         return f"the token may not write to {repo_id} ({said})"
     if status == 429:
-        return "the Hub's rate limit is reached: wait some minutes and push again"
+        return "the Hub's rate limit is reached, for some minutes"
     return f"the Hub answers {status} ({said})"
 
 

@@ -27,6 +27,7 @@ from nim_dataset.config import NimConfig
 from nim_dataset.errors import UserError
 from nim_dataset.export import manifest_bytes
 from nim_dataset.hub.access import Destination, check_access, open_repo
+from nim_dataset.hub.branches import remove_leftovers
 from nim_dataset.hub.card import Card, changes, read_card
 from nim_dataset.hub.dataset_card import Entry, items, update
 from nim_dataset.hub.faults import attempt, exit_on_interrupt
@@ -139,6 +140,7 @@ def push(recipes: Mapping[str, tuple[NimConfig, Mapping[str, Any]]], repo_id: st
         found.refuse_others(name, repo_id)
     stale = {name: chosen for name, chosen in all_chosen.items() if not found.holds(chosen)}
     unchanged = not changes(found.card, update(found.card, repo_id, specs, {}))  # or an error, before any upload
+    remove_leftovers(destination)
     if unchanged and not stale:
         print(f"{destination.url} is up to date: nothing to upload")
         return False

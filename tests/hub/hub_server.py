@@ -132,13 +132,21 @@ class HubServer:
                 self.commit(repo_id, files, type=type)
             return repo
 
-    def commit(self, repo_id: str, files: Mapping[str, bytes], branch: str = "main", type: str = "model") -> str:
-        """A commit made without HTTP that adds `files`; returns its id."""
+    def commit(
+        self,
+        repo_id: str,
+        files: Mapping[str, bytes],
+        branch: str = "main",
+        type: str = "model",
+        title: str = "seeded",
+        age: float = 0,
+    ) -> str:
+        """A commit made without HTTP, `age` seconds ago, that adds `files`; returns its id."""
         with self.lock:
             repo = self.repo(repo_id, type)
             head = repo.branches[branch]
             tree = dict(repo.commits[head].tree) | {path: repo.add_blob(data) for path, data in files.items()}
-            repo.move(branch, repo.commit(head, tree, "seeded"))
+            repo.move(branch, repo.commit(head, tree, title, age))
             return repo.branches[branch]
 
     def create_branch(self, repo_id: str, branch: str, type: str = "model") -> str:
