@@ -14,7 +14,7 @@ from evaluation import nim_accuracy
 from nim_dataset.errors import UserError, exit_on_user_error
 from nim_dataset.hub.access import check_access, open_repo
 from nim_dataset.hub.card import Card, changes, merge, read_card
-from nim_dataset.hub.faults import attempt, exit_on_interrupt
+from nim_dataset.hub.patience import attempt, exit_on_interrupt
 
 FOLDER = Path(nim_accuracy.__file__).parent
 SDKS = ("gradio", "static")

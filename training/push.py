@@ -20,7 +20,7 @@ from nim_dataset.errors import UserError, exit_on_user_error
 from nim_dataset.hub.access import Destination, check_access, open_repo
 from nim_dataset.hub.branches import remove_leftovers, staging_branch
 from nim_dataset.hub.card import Card, changes, merge, read_card
-from nim_dataset.hub.faults import attempt, exit_on_interrupt
+from nim_dataset.hub.patience import attempt, exit_on_interrupt
 from training.hub.model_card import RunFiles, make_card
 
 MODEL_FILES = (

@@ -15,7 +15,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import validate_repo_id
 
 from nim_dataset.errors import UserError
-from nim_dataset.hub.faults import attempt, describe, one_line
+from nim_dataset.hub.patience import attempt, describe, one_line
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from huggingface_hub.errors import RevisionNotFoundError
 
 from nim_dataset.errors import UserError
 from nim_dataset.hub.access import Destination
-from nim_dataset.hub.faults import attempt
+from nim_dataset.hub.patience import attempt
 
 STAGING = "nim-testbed-staging"
 """One name, so that a push takes up and removes what a killed one left."""

@@ -16,6 +16,7 @@ from typing import Any
 import datasets
 import jinja2
 from datasets.info import DatasetInfosDict
+from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCardData
 
 import nim_dataset
@@ -59,7 +60,7 @@ def items(card: Card, field: str, repo_id: str) -> dict[str, dict[str, Any]]:
     value = card.metadata.get(field) or []
     found = [value] if field == "dataset_info" and isinstance(value, dict) else value
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-        said = json.dumps(value, default=str)
+        said = " ".join(repr(value).split())
         said = said if len(said) <= 40 else said[:37] + "..."
         raise UserError(f"README.md of {repo_id}: '{field}' is {said}, expected a list of configs; mend it on the Hub")
     names = [str(item.get("config_name", "default")) for item in found]
@@ -67,6 +68,21 @@ def items(card: Card, field: str, repo_id: str) -> dict[str, dict[str, Any]]:
     if twice:
         raise UserError(f"README.md of {repo_id}: '{field}' has the config '{twice}' twice; mend it on the Hub")
     return {name: {"config_name": name} | item | {"config_name": name} for name, item in zip(names, found, strict=True)}
+
+
+def read_infos(
+    configs: Mapping[str, Mapping[str, Any]], infos: Mapping[str, Mapping[str, Any]], repo_id: str
+) -> DatasetInfosDict:
+    """The items of `dataset_info` as `datasets` reads them. Raises `UserError` where it can read no config."""
+    data = DatasetCardData(configs=list(configs.values()), dataset_info=list(infos.values()))
+    try:
+        MetadataConfigs.from_dataset_card_data(data)
+        return DatasetInfosDict.from_dataset_card_data(data)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        said = " ".join(str(error).split())[:80]
+        raise UserError(
+            f"README.md of {repo_id}: `datasets` cannot read its configs or dataset_info ({said}); mend it on the Hub"
+        ) from None
 
 
 def refuse_other_formats(configs: Mapping[str, Mapping[str, Any]], repo_id: str) -> None:
@@ -97,19 +113,20 @@ def update(
     """
     configs, infos = (items(present, field, repo_id) for field in ("configs", "dataset_info"))
     refuse_other_formats(configs, repo_id)
-    size = size_category(infos.values())
+    size = size_category(read_infos(configs, infos, repo_id))
     is_default = any(name == "default" or item.get("default") for name, item in configs.items())
     for name in sorted(entries):
         first = name == DEFAULT and name not in configs and not is_default
         configs[name] = configs.get(name, {}) | entries[name].config | ({"default": True} if first else {})
         infos[name] = entries[name].info
-    metadata = general_metadata() | {"size_categories": [size_category(infos.values())]}
+    known = read_infos(configs, infos, repo_id)
+    metadata = general_metadata() | {"size_categories": [size_category(known)]}
     metadata |= {"configs": list(configs.values()), "dataset_info": list(infos.values())}
     # A size that somebody corrected is theirs.
     owned = ["size_categories"] if present.metadata.get("size_categories") == [size] else []
     owned += ["configs", "dataset_info"] if entries else []
     ours = [name for name in (*present.sections(), *sorted(chosen)) if name != "about"]
-    columns = [column["name"] for name in infos if name in ours for column in infos[name].get("features", [])]
+    columns = [column for name in known if name in ours for column in known[name].features or ()]
     example = DEFAULT if DEFAULT in ours else ours[0]
     return merge(present, render(repo_id, metadata, columns, example, chosen), owned)
 
@@ -167,10 +184,10 @@ def field_meanings() -> dict[str, tuple[str, str]]:
     return {name: (kind, meaning) for name, kind, meaning in rows}
 
 
-def size_category(infos: Iterable[Mapping[str, Any]]) -> str:
+def size_category(infos: DatasetInfosDict) -> str:
     """The Hub's category for all rows that `infos` tell of: `n<1K`, `1K<n<10K`, ..., `n>1T`."""
-    splits = [split for info in infos for split in info.get("splits") or [] if isinstance(split, dict)]
-    rows = sum(split.get("num_examples") or 0 for split in splits)
+    counts = [split.num_examples for info in infos.values() for split in (info.splits or {}).values()]
+    rows = sum(count for count in counts if isinstance(count, int))
     exponent = max(2, len(str(rows)) - 1)
     units = {n + d: f"{10**d}{unit}" for n, unit in ((3, "K"), (6, "M"), (9, "B")) for d in (0, 1, 2)} | {LARGEST: "1T"}
     if exponent < 3:

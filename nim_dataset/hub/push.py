@@ -30,7 +30,7 @@ from nim_dataset.hub.access import Destination, check_access, open_repo
 from nim_dataset.hub.branches import remove_leftovers
 from nim_dataset.hub.card import Card, changes, read_card
 from nim_dataset.hub.dataset_card import Entry, items, update
-from nim_dataset.hub.faults import attempt, exit_on_interrupt
+from nim_dataset.hub.patience import attempt, exit_on_interrupt
 from nim_dataset.recipes import recipe_names
 from nim_dataset.regimes import SPLITS
 from nim_dataset.sources import parse_recipe
@@ -63,20 +63,22 @@ class State:
     """Path -> git id."""
     card: Card
     configs: Mapping[str, Any]
-    """What the card names, by config."""
+    """Config name -> item of `configs` in the card."""
+    infos: Mapping[str, Any]
+    """Config name -> item of `dataset_info`."""
 
     @classmethod
     def read(cls, destination: Destination) -> "State":
         """Raises `UserError` when the card there is one that a push cannot keep."""
         api, repo_id = destination.api, destination.repo_id
         if not destination.exists:
-            return cls(None, {}, Card.parse(""), {})
+            return cls(None, {}, Card.parse(""), {}, {})
         head = api.repo_info(repo_id, repo_type="dataset", revision="main").sha
         assert head is not None
         entries = api.list_repo_tree(repo_id, repo_type="dataset", revision=head, recursive=True)
         files = {entry.path: entry.blob_id for entry in entries if isinstance(entry, RepoFile)}
         card = read_card(destination, head)
-        return cls(head, files, card, items(card, "configs", repo_id) | items(card, "dataset_info", repo_id))
+        return cls(head, files, card, items(card, "configs", repo_id), items(card, "dataset_info", repo_id))
 
     def parquet(self, name: str) -> dict[str, str]:
         """Path -> split of the files that a push of the config `name` made, or would make."""
@@ -87,11 +89,13 @@ class State:
         """Whether this very manifest is there, with Parquet files for each split, and the card names the config."""
         name = chosen.config.name
         same = self.files.get(f"manifests/{name}.json") == git_hash(chosen.manifest)
-        return same and name in self.configs and set(self.parquet(name).values()) >= set(chosen.config.splits)
+        named = name in self.configs and name in self.infos
+        return same and named and set(self.parquet(name).values()) >= set(chosen.config.splits)
 
     def refuse_others(self, name: str, repo_id: str) -> None:
         """Raises `UserError` when a config of this name is there that no push of this package made."""
-        if f"manifests/{name}.json" not in self.files and (name in self.configs or self.parquet(name)):
+        is_there = name in self.configs or name in self.infos or self.parquet(name)
+        if is_there and f"manifests/{name}.json" not in self.files:
             raise UserError(
                 f"{repo_id} has a config '{name}' that was not made here: push to another repository, "
                 "or remove its files and its entries in the card on the Hub first"

@@ -131,6 +131,7 @@ def test_a_config_of_the_same_name_that_is_not_ours_is_not_replaced(client: Clie
     [
         ("configs: [{data_files: a.parquet}]", {"default", "357"}),
         ("dataset_info: {features: [{name: x, dtype: int64}]}", {"357"}),
+        ("dataset_info: [{config_name: 7}, {splits: [{name: a, num_examples: many}]}]", {"357"}),
         ("configs:\n# none yet\n", {"357"}),
         ("{license: mit}", {"357"}),
         ("", {"357"}),
@@ -152,14 +153,16 @@ def test_odd_cards_that_can_be_merged(client: Client, metadata: str, configs: se
 @pytest.mark.parametrize(
     ("card", "problem"),
     [
-        (b"---\nconfigs: abc\n---\n", "'configs' is \"abc\", expected a list of configs"),
-        (b"---\nconfigs: {a: 1}\n---\n", "'configs' is {\"a\": 1}, expected a list of configs"),
-        (b"---\ndataset_info: [a]\n---\n", "'dataset_info' is [\"a\"], expected a list of configs"),
+        (b"---\nconfigs: abc\n---\n", "'configs' is 'abc', expected a list of configs"),
+        (b"---\nconfigs: {a: 1}\n---\n", "'configs' is {'a': 1}, expected a list of configs"),
+        (b"---\ndataset_info: [a]\n---\n", "'dataset_info' is ['a'], expected a list of configs"),
         (b"---\nconfigs: [{data_files: a}, {data_files: b}]\n---\n", "'configs' has the config 'default' twice"),
         (
             b"---\nconfigs: [{data_files: a.csv}]\n---\n",
             "the config 'default' is made of a.csv, and `datasets`",
         ),
+        (b"---\ndataset_info: {features: abc}\n---\n", "`datasets` cannot read its configs or dataset_info (Expected"),
+        (b"---\ndataset_info: {splits: 3}\n---\n", "`datasets` cannot read its configs or dataset_info ("),
         (b"---\nlicense: [mit\n---\n", "its YAML metadata cannot be read (expected ',' or ']'"),
         (b"---\n- license\n---\n", "its YAML metadata is a list, expected a mapping"),
         (b"---\nlicense: mit\n---\n\xff", "invalid UTF-8 at byte 22"),
