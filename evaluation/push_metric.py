@@ -1,7 +1,8 @@
 """`python -m evaluation.push_metric --repo-id USER/nim_accuracy`: the metric as a Space on the Hub.
 
 `evaluate.load("USER/nim_accuracy")` then fetches the module from there: a metric on the Hub is a Space that holds a
-file of its own name. The folder `evaluation/nim_accuracy` goes up as it is, in one commit.
+file of its own name. The folder `evaluation/nim_accuracy` goes up as it is, in one commit; of a card that people have
+edited on the Hub, only the generated section is replaced.
 """
 
 import argparse
@@ -11,10 +12,14 @@ from huggingface_hub import CommitOperationAdd, RepoCard
 
 from evaluation import nim_accuracy
 from nim_dataset.errors import UserError, exit_on_user_error
-from nim_dataset.hub.access import attempt, check_access, open_repo
+from nim_dataset.hub.access import check_access, open_repo
+from nim_dataset.hub.card import Card, changes, merge, read_card
+from nim_dataset.hub.patience import attempt, exit_on_interrupt
 
 FOLDER = Path(nim_accuracy.__file__).parent
 SDKS = ("gradio", "static")
+SPACE_FIELDS = ("sdk", "sdk_version", "app_file")
+"""The metadata that says how the Space runs the files that are pushed."""
 
 
 def push_metric(repo_id: str, *, private: bool = False, sdk: str = "gradio") -> str:
@@ -28,21 +33,32 @@ def push_metric(repo_id: str, *, private: bool = False, sdk: str = "gradio") -> 
         )
     destination = check_access(repo_id, "space", private)
     files = {path.name: path.read_bytes() for path in sorted(FOLDER.iterdir()) if path.suffix in (".py", ".md", ".txt")}
-    files.pop("__init__.py", None)
-    files["README.md"] = space_card(repo_id, sdk).encode()
+    del files["__init__.py"]
     if sdk == "static":
         del files["app.py"], files["requirements.txt"]
-    open_repo(destination, sdk)
-    attempt(
-        f"the push to {repo_id} failed",
-        lambda: destination.api.create_commit(
+    made = Card.parse(space_card(repo_id, sdk))
+
+    def merged(revision: str) -> tuple[Card, Card]:
+        """The Space's card before and after the push. One that the Hub made with the Space is nobody's."""
+        present = read_card(destination, revision) if destination.exists else Card.parse("")
+        return present, merge(present, made, SPACE_FIELDS if present.metadata.get("sdk") != sdk else ())
+
+    def commit() -> None:
+        head = destination.api.repo_info(repo_id, repo_type="space").sha
+        assert head is not None
+        files["README.md"] = str(merged(head)[1]).encode()
+        destination.api.create_commit(
             repo_id,
             [CommitOperationAdd(name, content) for name, content in files.items()],
             commit_message="Upload the metric",
             repo_type="space",
-        ),
-        repo_id,
-    )
+            parent_commit=head,
+        )
+
+    before, after = attempt(f"cannot read {repo_id}", lambda: merged("main"), repo_id)
+    open_repo(destination, sdk)
+    attempt(f"the push to {repo_id} failed", commit, repo_id)
+    print(f"README.md: {changes(before, after) or 'unchanged'}")
     return destination.url
 
 
@@ -65,7 +81,7 @@ def main() -> None:
         "--sdk", choices=SDKS, default="gradio", help="static is free, but shows no demo (default: gradio)"
     )
     args = parser.parse_args()
-    with exit_on_user_error():
+    with exit_on_interrupt(), exit_on_user_error():
         url = push_metric(args.repo_id, private=args.private, sdk=args.sdk)
         print(f'{url} is up to date: evaluate.load("{args.repo_id}")')
 

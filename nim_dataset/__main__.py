@@ -62,8 +62,10 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
 
 def main(argv: list[str]) -> int:
     args = parse_arguments(argv)
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` may stop reading without a traceback
+    if args.command in ("list", "show", "check") and hasattr(signal, "SIGPIPE"):
+        # `| head` may stop reading without a traceback. Not for `push`: the signal would also end it without a word,
+        # and without its cleaning up, when the Hub closes a connection.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     with exit_on_user_error():
         if args.command == "list":
             list_recipes()

@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 from nim_dataset.errors import exit_on_user_error
+from nim_dataset.hub.patience import exit_on_interrupt
 from training.hub.publish import push_run
 
 
@@ -18,7 +19,7 @@ def main() -> None:
     parser.add_argument("--checkpoints", action="store_true", help="also push each checkpoint-N, as a branch step-N")
     parser.add_argument("--report", type=Path, metavar="reports/NAME", help="take the figure from this report")
     args = parser.parse_args()
-    with exit_on_user_error():
+    with exit_on_interrupt(), exit_on_user_error():
         url = push_run(args.run, args.repo_id, private=args.private, checkpoints=args.checkpoints, report=args.report)
         print(f"{url} is up to date")
 

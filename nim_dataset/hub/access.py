@@ -1,13 +1,9 @@
-"""Who may write where on the Hugging Face Hub, for every push.
+"""What every push to the Hugging Face Hub shares: who may write where, and to which repository.
 
 `check_access` finds missing or insufficient credentials before anything slow starts; `open_repo` creates the
-repository and prints who will see it. No function takes a token: the client reads it from `HF_TOKEN` or
-`hf auth login`.
+repository and prints who will see it.
 """
 
-import contextlib
-import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from huggingface_hub import HfApi, get_token
@@ -15,7 +11,6 @@ from huggingface_hub.errors import (
     HFValidationError,
     LocalTokenNotFoundError,
     RepositoryNotFoundError,
-    RevisionNotFoundError,
 )
 from huggingface_hub.utils import validate_repo_id
 
@@ -112,23 +107,3 @@ def open_repo(destination: Destination, sdk: str | None = None) -> None:
     is_private = attempt(f"cannot create {repo_id}", create, repo_id)
     visible = "private: only you and your organization see it" if is_private else "public: everyone can see it"
     print(f"Uploading to {destination.url} ({visible})", flush=True)
-
-
-@contextlib.contextmanager
-def staging_branch(destination: Destination, failure: str) -> Iterator[str]:
-    """A branch to prepare things on, starting at `main`; it is removed in the end, whatever happens."""
-    api, repo_id, kind = destination.api, destination.repo_id, destination.repo_type
-    name = f"push-{uuid.uuid4().hex[:8]}"
-    attempt(failure, lambda: api.create_branch(repo_id, branch=name, repo_type=kind, exist_ok=True), repo_id)
-
-    def remove() -> None:
-        with contextlib.suppress(RevisionNotFoundError):
-            api.delete_branch(repo_id, branch=name, repo_type=kind)
-
-    try:
-        yield name
-    finally:
-        try:
-            attempt(f"note: the branch '{name}' of {repo_id} could not be removed", remove, repo_id)
-        except UserError as error:  # worth a line, not the loss of the error that may be under way
-            print(error)

@@ -1,46 +1,155 @@
-"""The dataset card on the Hub: this package's own text, with the configs that the Hub really holds.
+"""The card (README.md) of a repository as a push may change it: what the push owns, and nothing else.
 
-`datasets`' `push_to_hub` describes each config that it uploads (`configs`, `dataset_info`) in the card of the branch it
-pushes to. Here those entries are joined with the entries that the card already has for other configs, and with the text
-and the other metadata of `nim_dataset/README.md`, whose own `configs` name generated `nim://` files.
+A push owns some fields of the YAML metadata and the sections between a pair of marks, which it writes anew:
+
+    <!-- generated: NAME (a push replaces what is between these two lines) -->
+    <!-- end of generated: NAME -->
+
+All else belongs to whoever edits the card on the Hub, and stays as it is, comments and line ends included.
 """
 
-from importlib import resources
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from huggingface_hub import DatasetCard, DatasetCardData, HfApi
+import yaml
+from huggingface_hub.utils import yaml_dump
 
-Entries = dict[str, dict[str, Any]]
+from nim_dataset.errors import UserError
+from nim_dataset.hub.access import Destination
 
-
-def make_card(api: HfApi, repo_id: str, revision: str, staging: str | None = None, names: tuple[str, ...] = ()) -> str:
-    """The card for `main` after `names` have been pushed to the branch `staging`, on top of that of `revision`."""
-    own = DatasetCard((resources.files("nim_dataset") / "README.md").read_text(encoding="utf-8"))
-    kept = {key: value for key, value in own.data.to_dict().items() if key not in ("configs", "dataset_info")}
-    present = read_card(api, repo_id, revision)
-    staged = read_card(api, repo_id, staging) if staging else ""
-    for field in ("configs", "dataset_info"):
-        joined = entries(present, field) | {k: v for k, v in entries(staged, field).items() if k in names}
-        if joined:
-            kept[field] = [joined[name] for name in sorted(joined)]
-    default = next((name for name, entry in entries(str(own), "configs").items() if entry.get("default")), None)
-    for entry in kept.get("configs", []):
-        entry.pop("default", None)
-        if entry["config_name"] == default:
-            entry["default"] = True
-    return f"---\n{DatasetCardData(**kept).to_yaml()}\n---\n{own.text.replace('./nim_dataset', repo_id)}"
+# What the Hub takes for metadata, or the mark of UTF-8 before it.
+YAML_BLOCK = re.compile(r"\A(\ufeff?\s*---(?:\r\n|\r|\n))([\S\s]*?)((?:\r\n|\r|\n)---[ \t]*(?:\r\n|\n|\Z))")
+MARK = re.compile(r"<!-- (end of )?generated: (\S+)")
+SECTION = re.compile(r"<!-- generated: (\S+)[^\n]*-->[\S\s]*?<!-- end of generated: \1 -->")
 
 
-def entries(card: str, field: str) -> Entries:
-    """Config name -> entry of a card's `configs` or `dataset_info`; a single `dataset_info` is written as a mapping."""
-    found = DatasetCard(card).data.to_dict().get(field, []) if card else []
-    return {entry["config_name"]: entry for entry in ([found] if isinstance(found, dict) else found)}
+@dataclass(frozen=True)
+class Card:
+    """A card in its parts; `str` puts them together again, byte for byte."""
+
+    opening: str
+    """The line before the metadata; empty where there is none, as are the next two."""
+    yaml: str
+    """The metadata as text."""
+    closing: str
+    """The line after it."""
+    body: str
+    """The Markdown."""
+    metadata: dict[str, Any]
+    """What `yaml` says."""
+
+    @classmethod
+    def parse(cls, text: str, where: str = "README.md") -> "Card":
+        """Raises `UserError`, one line that begins with `where`, for metadata or marks that cannot be kept."""
+        block = YAML_BLOCK.match(text)
+        opening, metadata_text, closing = block.groups() if block else ("", "", "")
+        try:
+            metadata = yaml.safe_load(metadata_text)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            problem = " ".join(str(getattr(error, "problem", None) or error).split())
+            raise UserError(f"{where}: its YAML metadata cannot be read ({problem}); mend it on the Hub") from None
+        if not isinstance(metadata, dict | None):
+            kind = type(metadata).__name__
+            raise UserError(f"{where}: its YAML metadata is a {kind}, expected a mapping; mend it on the Hub")
+        body = text[block.end() if block else 0 :]
+        card = cls(opening, metadata_text, closing, body, metadata or {})
+        marks = [(mark[2], bool(mark[1])) for mark in MARK.finditer(body)]
+        pairs = [(name, is_end) for name in card.sections() for is_end in (False, True)]
+        if marks != pairs:
+            name = next((mark[0] for mark in marks if marks.count(mark) > 1 or (mark[0], not mark[1]) not in marks), "")
+            raise UserError(
+                f"{where}: the two marks of the generated section '{name or marks[0][0]}' are not one pair; "
+                "put them in order on the Hub, or remove them"
+            )
+        return card
+
+    def __str__(self) -> str:
+        return self.opening + self.yaml + self.closing + self.body
+
+    def sections(self) -> dict[str, str]:
+        """Name -> text of each generated section, marks included."""
+        return {section[1]: section[0] for section in SECTION.finditer(self.body)}
 
 
-def read_card(api: HfApi, repo_id: str, revision: str) -> str:
-    """The card of a revision as text; empty when there is none."""
-    if not api.file_exists(repo_id, "README.md", repo_type="dataset", revision=revision):
+def read_card(destination: Destination, revision: str) -> Card:
+    """The card of a revision; an empty one when there is none. Raises `UserError` when it cannot be kept."""
+    api, repo_id, kind = destination.api, destination.repo_id, destination.repo_type
+    where = f"README.md of {repo_id}"
+    if not api.file_exists(repo_id, "README.md", repo_type=kind, revision=revision):
+        return Card.parse("")
+    with open(api.hf_hub_download(repo_id, "README.md", repo_type=kind, revision=revision), "rb") as file:
+        content = file.read()
+    try:
+        return Card.parse(content.decode(), where)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{where}: invalid UTF-8 at byte {error.start + 1}; mend it on the Hub") from None
+
+
+def merge(present: Card, made: Card, owned: Iterable[str]) -> Card:
+    """`present` with the `owned` fields and the generated sections of `made`; all of `made` where there is no card."""
+    if not str(present).strip():
+        return made
+    newline = "\r\n" if "\r\n" in str(present) else "\n"
+    metadata, text = dict(present.metadata), present.yaml
+    for field in owned:
+        value = made.metadata.get(field)
+        if value == metadata.get(field):
+            continue
+        text = replace_field(text, field, value, newline)
+        metadata = {key: old for key, old in metadata.items() if key != field}
+        metadata |= {} if value is None else {field: value}
+    if parsed(text) != metadata:  # as with `{a: b}` for the whole, or an anchor in what was replaced
+        text = dump(metadata, newline)
+    body, sections = present.body, present.sections()
+    for name, section in made.sections().items():
+        section = section.replace("\n", newline)
+        if name in sections:
+            body = body.replace(sections[name], section)
+        else:
+            body += newline * (1 if body.endswith("\n") else 2) + section + newline
+    opening, closing = (f"---{newline}", f"{newline}---{newline}") if not present.opening else ("", "")
+    return Card.parse((present.opening or opening) + text + (present.closing or closing) + body)
+
+
+def replace_field(text: str, field: str, value: Any, newline: str) -> str:
+    """The YAML of a mapping with one field written anew, at its place or at the end; None removes it."""
+    written = "" if value is None else dump({field: value}, newline)
+    try:
+        node = yaml.compose(text, yaml.SafeLoader)
+    except yaml.YAMLError:  # another field could not be appended; `merge` writes all of it anew
+        return text
+    starts = [(key.value, key.start_mark.index) for key, _ in node.value] if node else []
+    ends = [start for _, start in starts[1:]] + [len(text)]
+    for (key, start), end in zip(starts, ends, strict=False):  # no key, one end
+        if key == field:
+            after = re.search(r"(?:^[ \t\r]*(?:#.*)?(?:\n|\Z))*\Z", text[start:end], re.M)
+            rest = (after[0] if after else "") + text[end:]
+            joined = text[:start] + written + (newline if written and rest else "") + rest
+            return joined if rest else joined.rstrip("\r\n")
+    return (text + newline if text else "") + written
+
+
+def dump(metadata: dict[str, Any], newline: str) -> str:
+    return yaml_dump(metadata, sort_keys=False).rstrip("\n").replace("\n", newline)
+
+
+def parsed(text: str) -> Any:
+    try:
+        return yaml.safe_load(text) or {}
+    except yaml.YAMLError:
+        return None
+
+
+def changes(before: Card, after: Card) -> str:
+    """What a push changed, in words: "made", or the fields and sections that are new or different; empty if nothing."""
+    if str(before) == str(after):
         return ""
-    path = api.hf_hub_download(repo_id, "README.md", repo_type="dataset", revision=revision)
-    with open(path, encoding="utf-8", newline="") as file:
-        return file.read()
+    if not str(before).strip():
+        return "made"
+    keys = dict.fromkeys([*before.metadata, *after.metadata])
+    fields = [f"'{key}'" for key in keys if before.metadata.get(key) != after.metadata.get(key)]
+    old, new = before.sections(), after.sections()
+    sections = [f"section '{name}'" for name in new if new[name] != old.get(name)]
+    return ", ".join([*fields, *sections]) + " changed, all else kept"

@@ -1,15 +1,21 @@
-"""Calls to the Hugging Face Hub: patience with faults that pass, and errors in one line, without the token."""
+"""Patience with the Hub: calls that are repeated after faults that pass, and errors in one line.
 
+No function takes a token: the client reads it from `HF_TOKEN` or `hf auth login`, and here it is only ever removed from
+messages.
+"""
+
+import contextlib
 import gc
-import logging
 import re
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 from huggingface_hub.utils import httpx
+from tqdm import tqdm
 
 from nim_dataset.errors import UserError
 
@@ -47,7 +53,7 @@ def attempt(failure: str, call: Callable[[], T], repo_id: str) -> T:
         if pause is None:
             gc.collect()  # the failed upload's progress bar hangs in its frames; close it before the error is printed
             raise UserError(f"{failure}: {reason}")
-        logging.getLogger(__name__).info("%s: %s; trying again in %g s", failure, reason, pause)
+        tqdm.write(f"{reason}; trying again in {pause:g} s", file=sys.stderr)
         time.sleep(pause)
     raise AssertionError("the last wait is None")
 
@@ -106,7 +112,7 @@ def describe(error: BaseException, repo_id: str) -> str:
     if status == 403:
         return f"the token may not write to {repo_id} ({said})"
     if status == 429:
-        return "the Hub's rate limit is reached: wait some minutes and push again"
+        return "the Hub's rate limit is reached, for some minutes"
     return f"the Hub answers {status} ({said})"
 
 
@@ -115,3 +121,13 @@ def one_line(text: object) -> str:
     line = " ".join(str(text).split())
     token = get_token()
     return line.replace(token, "***") if token else line
+
+
+@contextlib.contextmanager
+def exit_on_interrupt() -> Iterator[None]:
+    """Ends a command line with one line on standard error and exit status 130 on Ctrl-C, after all cleaning up."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("stopped; what is on the Hub is whole, and pushing again goes on from there", file=sys.stderr)
+        sys.exit(130)

@@ -28,6 +28,14 @@ class Client:
             [sys.executable, *args], env=environment, cwd=cwd, capture_output=True, text=True, timeout=120
         )
 
+    def start(self, *args: str) -> subprocess.Popen:
+        """A command that goes on by itself, so that it can be stopped."""
+        environment = self.hub.env(self.home, xet=self.xet) | {"PYTHONPATH": str(ROOT)}
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            [sys.executable, *args], env=environment, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, bufsize=1
+        )
+
     def ok(self, *args: str, token: str | None = None, **env: str) -> str:
         """The standard output of a command that must succeed."""
         done = self.run(*args, token=token, **env)

@@ -45,7 +45,9 @@ class Fault:
     """What goes wrong with the next `times` requests whose "METHOD path" matches `pattern`.
 
     With a `status`, the server answers that and does nothing. With `drop_after`, it reads that many bytes of the
-    body and resets the connection. With `lose_answer`, it does what was asked and resets the connection then.
+    body and resets the connection. With `lose_answer`, it does what was asked and resets the connection then. With
+    `close_after`, it reads that many bytes of the body, answers `status` if there is one, and closes the connection as
+    a server does that shuts down: with FIN, whatever the client is still sending.
     """
 
     pattern: str
@@ -53,6 +55,7 @@ class Fault:
     status: int | None = None
     headers: Mapping[str, str] | None = None
     drop_after: int | None = None
+    close_after: int | None = None
     lose_answer: bool = False
 
 
@@ -129,13 +132,21 @@ class HubServer:
                 self.commit(repo_id, files, type=type)
             return repo
 
-    def commit(self, repo_id: str, files: Mapping[str, bytes], branch: str = "main", type: str = "model") -> str:
-        """A commit made without HTTP that adds `files`; returns its id."""
+    def commit(
+        self,
+        repo_id: str,
+        files: Mapping[str, bytes],
+        branch: str = "main",
+        type: str = "model",
+        title: str = "seeded",
+        age: float = 0,
+    ) -> str:
+        """A commit made without HTTP, `age` seconds ago, that adds `files`; returns its id."""
         with self.lock:
             repo = self.repo(repo_id, type)
             head = repo.branches[branch]
             tree = dict(repo.commits[head].tree) | {path: repo.add_blob(data) for path, data in files.items()}
-            repo.move(branch, repo.commit(head, tree, "seeded"))
+            repo.move(branch, repo.commit(head, tree, title, age))
             return repo.branches[branch]
 
     def create_branch(self, repo_id: str, branch: str, type: str = "model") -> str:
@@ -205,10 +216,12 @@ class _Handler(BaseHTTPRequestHandler):
         if self.fault and self.fault.drop_after is not None:
             self.rfile.read(min(self.fault.drop_after, int(self.headers.get("Content-Length") or 0)))
             return self.drop()
+        if self.fault and self.fault.close_after is not None:
+            self.rfile.read(min(self.fault.close_after, int(self.headers.get("Content-Length") or 0)))
+            return self.close()
         body = self.read_body()
         if self.fault and self.fault.status is not None:
-            headers = dict(self.fault.headers or {})
-            return self.write(Answer({"error": "injected fault"}, status=self.fault.status, headers=headers))
+            return self.write_fault(self.fault.status)
         scheme, _, token = (self.headers.get("Authorization") or "").partition(" ")
         call = Call(self.command, url.path, url.query, body, token if scheme == "Bearer" else None)
         answer = self.hub.answer(call)
@@ -241,6 +254,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
+
+    def write_fault(self, status: int, **more: str) -> None:
+        headers = dict(self.fault.headers or {}) | more if self.fault else more
+        self.write(Answer({"error": "injected fault"}, status=status, headers=headers))
+
+    def close(self) -> None:
+        """Ends the connection with FIN: what the client sends after that makes its next write a broken pipe."""
+        if self.fault and self.fault.status is not None:
+            self.write_fault(self.fault.status, Connection="close")
+        else:
+            self.record(0)
+        self.close_connection = True
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_RDWR)
 
     def drop(self) -> None:
         """Resets the connection (SO_LINGER 0 sends RST), so that the client sees a network error at once."""

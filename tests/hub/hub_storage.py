@@ -68,12 +68,16 @@ class Repo:
     blobs: dict[str, bytes] = field(default_factory=dict)  # git id -> content, of regular files and LFS pointers
     lfs: dict[str, bytes] = field(default_factory=dict)  # sha256 -> content
     history: list[tuple[str, str]] = field(default_factory=list)  # (branch, commit) for each move of a branch
-    _clock: itertools.count = field(default_factory=itertools.count)
+    _count: itertools.count = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
         # Like the Hub, a new repository is not empty: it says which files are stored as LFS.
         attributes = "".join(f"{pattern} filter=lfs diff=lfs merge=lfs -text\n" for pattern in LFS_PATTERNS)
-        self.move("main", self.commit(None, {".gitattributes": self.add_blob(attributes.encode())}, "initial commit"))
+        tree = {".gitattributes": self.add_blob(attributes.encode())}
+        if self.sdk:  # and a new Space has a card that says how to run it
+            settings = f"---\ntitle: {self.id.split('/')[1]}\nemoji: 📈\nsdk: {self.sdk}\npinned: false\n---\n"
+            tree["README.md"] = self.add_blob(settings.encode())
+        self.move("main", self.commit(None, tree, "initial commit"))
 
     def add_blob(self, content: bytes) -> File:
         oid = git_oid(content)
@@ -87,9 +91,11 @@ class Repo:
         pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n"
         return File(self.add_blob(pointer.encode()).oid, size, sha256)
 
-    def commit(self, parent: str | None, tree: Mapping[str, File], title: str) -> str:
-        date = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(1_700_000_000 + next(self._clock)))
-        content = json.dumps([parent, title, date, sorted((path, file.oid) for path, file in tree.items())])
+    def commit(self, parent: str | None, tree: Mapping[str, File], title: str, age: float = 0) -> str:
+        """`age` is in seconds before now."""
+        date = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(time.time() - age))
+        paths = sorted((path, file.oid) for path, file in tree.items())
+        content = json.dumps([parent, title, date, next(self._count), paths])
         oid = hashlib.sha1(content.encode()).hexdigest()
         self.commits[oid] = Commit(oid, parent, title, date, dict(tree))
         return oid

@@ -7,7 +7,8 @@ import yaml
 from hub_client import Client
 
 import nim_dataset
-from nim_dataset.hub.card import entries
+from nim_dataset.hub.card import Card
+from nim_dataset.hub.dataset_card import items
 from nim_dataset.rows import generate
 
 SIZES = {"n_train": 150, "n_eval": 20, "n_regime": 15}
@@ -71,7 +72,7 @@ def test_card_and_manifests(client: Client) -> None:
     client.ok(*push("quickstart", "357"))
     repo = client.hub.repo("ada/nim", "dataset")
     card = repo.read("README.md").decode()
-    configs, infos = entries(card, "configs"), entries(card, "dataset_info")
+    configs, infos = (items(Card.parse(card), field, "ada/nim") for field in ("configs", "dataset_info"))
     assert set(configs) == set(infos) == {"quickstart", "357"}
     assert [name for name, entry in configs.items() if entry.get("default")] == ["quickstart"]
     for name in configs:
@@ -115,7 +116,7 @@ def test_only_what_changed_is_uploaded(client: Client) -> None:
     after = repo.files()
     changed = {path for path in after if after[path] != before.get(path)}
     assert changed == parquet("357", "234") | {"README.md", "manifests/357.json", "manifests/234.json"}
-    assert set(entries(after["README.md"].decode(), "configs")) == {"quickstart", "357", "234"}
+    assert set(items(Card.parse(after["README.md"].decode()), "configs", "ada/nim")) == {"quickstart", "357", "234"}
 
 
 @pytest.mark.parametrize(
@@ -127,11 +128,10 @@ def test_only_what_changed_is_uploaded(client: Client) -> None:
             {"pattern": "POST /api/datasets/ada/nim/commit/main", "lose_answer": True},
         ],
         [
-            {"pattern": "POST /api/datasets/ada/nim/branch/", "drop_after": 0},
+            {"pattern": "GET /api/datasets/ada/nim/tree/", "drop_after": 0},
             {"pattern": "POST .*/info/lfs/objects/batch|GET .*/xet-write-token/", "status": 500},
-            {"pattern": "POST /api/datasets/ada/nim/commit/push-", "status": 500},
+            {"pattern": "POST /api/datasets/ada/nim/preupload/", "status": 500},
             {"pattern": "POST /api/datasets/ada/nim/commit/main", "status": 429, "headers": {"Retry-After": "1"}},
-            {"pattern": "DELETE /api/datasets/ada/nim/branch/", "lose_answer": True},
         ],
     ],
     ids=["rough", "rougher"],
@@ -150,7 +150,7 @@ def test_faults_that_pass_are_outlasted(any_client: Client, faults: list[dict]) 
     ("fault", "message", "xet"),
     [
         ({"pattern": "POST .*/commit/main", "status": 500}, "the Hub answers 500", False),
-        ({"pattern": "POST .*/commit/push-", "status": 401}, "the Hub rejects the token", False),
+        ({"pattern": "POST .*/preupload/", "status": 401}, "the Hub rejects the token", False),
         ({"pattern": "PUT /upload/", "status": 403}, "may not write to ada/nim", False),
         ({"pattern": "GET .*/xet-write-token", "status": 403}, "403 Forbidden", True),
         ({"pattern": "POST /v1/xorbs", "drop_after": 1000}, "Network error", True),
@@ -168,6 +168,19 @@ def test_faults_that_stay_leave_main_whole(client: Client, fault: dict, message:
     assert message in line
     assert repo.files() == before
     assert set(repo.branches) == {"main"}
+
+
+@pytest.mark.parametrize("status", [None, 503])
+def test_a_connection_that_the_hub_closes_is_one_line(client: Client, status: int | None) -> None:
+    repo = client.hub.create("ada/nim", "dataset")
+    client.hub.fail("PUT /upload/", times=99, close_after=1000, status=status)
+    client.hub.multipart_above = 100_000_000
+    # More than the sockets hold, so that the client is still writing when the connection is gone.
+    line = client.error("-m", "nim_dataset", "push", "--repo-id", "ada/nim", "--configs", "8910,n_eval=10")
+    assert line.startswith("error: the push to ada/nim failed: ")
+    assert "the connection to http://" in line or "the Hub answers 503 (injected fault)" in line
+    assert set(repo.branches) == {"main"}
+    assert repo.trees_of("main") == [{".gitattributes"}]
 
 
 def test_a_commit_in_between_is_kept(client: Client) -> None:

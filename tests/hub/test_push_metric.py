@@ -69,3 +69,30 @@ def test_a_read_only_token(client: Client) -> None:
     client.hub.add_token("hf_read_only", "ada", "read")
     assert "the token is read-only" in client.error(*PUSH, token="hf_read_only")
     assert not client.hub.repos
+
+
+def test_what_people_wrote_in_the_card_stays(client: Client) -> None:
+    assert "README.md: made" in client.ok(*PUSH)
+    repo = client.hub.repo("ada/nim_accuracy", "space")
+    edited = repo.read("README.md").decode()
+    assert edited.startswith("---\ntitle: Nim accuracy\n")  # not the card that the Hub gave the new Space
+    edited = edited.replace("title: Nim accuracy", "title: Mine  # not yours").replace(
+        "sdk_version: ", "sdk_version: 9"
+    )
+    edited = edited.replace("# Metric card: nim_accuracy\n", "# My metric\n\nBefore.\n") + "\nAfter.\n"
+    client.hub.commit("ada/nim_accuracy", {"README.md": edited.encode()}, type="space")
+    assert "README.md: unchanged" in client.ok(*PUSH)
+    assert repo.read("README.md").decode() == edited
+
+    said = client.ok(*PUSH, "--sdk", "static")
+    assert "README.md: 'sdk', 'sdk_version', 'app_file' changed, all else kept" in said
+    kept = [line for line in edited.splitlines() if not line.startswith(("sdk", "app_file"))]
+    card = repo.read("README.md").decode().splitlines()
+    assert [line for line in card if line != "sdk: static"] == kept
+
+
+def test_a_card_that_cannot_be_kept_is_one_line(client: Client) -> None:
+    client.hub.create("ada/nim_accuracy", "space", files={"README.md": b"---\n- a\n---\n"})
+    line = client.error(*PUSH)
+    assert line.startswith("error: README.md of ada/nim_accuracy: its YAML metadata is a list, expected a mapping")
+    assert not client.hub.asked("^(POST|PUT|DELETE)")

@@ -238,3 +238,41 @@ def test_private_is_private(trained: TrainedRun, client: Client) -> None:
     assert client.hub.repo("ada/model").private
     client.hub.repo("ada/model").private = False
     assert "is public on the Hub already" in client.error(*push(trained.folder, "--private"))
+
+
+def test_what_people_changed_on_the_hub_stays(trained: TrainedRun, client: Client) -> None:
+    client.ok(*push(trained.folder, "--checkpoints"))
+    repo = client.hub.repo("ada/model")
+    ours = repo.read("README.md").decode()
+    changed = "license: gpl-3.0  # asked our lawyer\nextra_gated_prompt: Please\nlibrary_name:"
+    edited = ours.replace("library_name:", changed)
+    edited = edited.replace("# model\n", "# A model of mine\n\nBefore.\n") + "\nAfter.\n"
+    theirs = {
+        "README.md": edited.encode(),
+        "notes.md": b"mine",
+        "adapter/model.safetensors": b"mine",
+        "lora.safetensors": b"m",
+    }
+    client.hub.commit("ada/model", theirs)
+    client.hub.commit("ada/model", {"README.md": b"Mine"}, "step-2")
+    assert "README.md: unchanged" in client.ok(*push(trained.folder, "--checkpoints"))
+    files = repo.files()
+    assert {path: files.get(path) for path in theirs} == theirs
+    assert repo.read("README.md", "step-2") == b"Mine"
+
+    other = edited.replace("4 steps of 16 rows", "5 steps").replace("value: 0", "value: 7").encode()
+    client.hub.commit("ada/model", {"README.md": other})
+    said = client.ok(*push(trained.folder, "--checkpoints"))
+    assert "README.md: 'model-index', section 'run' changed, all else kept" in said
+    card = repo.read("README.md").decode()
+    assert ModelCard(card).data.to_dict() == ModelCard(edited).data.to_dict()
+    assert card.partition("---\n\n#")[2] == edited.partition("---\n\n#")[2]
+    assert changed in card
+
+
+def test_a_card_that_cannot_be_kept_is_one_line(trained: TrainedRun, client: Client) -> None:
+    client.hub.create("ada/model", files={"README.md": b"---\nlicense: [mit\n---\n"})
+    assert client.error(*push(trained.folder)).startswith(
+        "error: README.md of ada/model: its YAML metadata cannot be read"
+    )
+    assert not client.hub.asked("^(POST|PUT|DELETE)")

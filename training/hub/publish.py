@@ -17,12 +17,15 @@ from tqdm import tqdm
 
 from evaluation.artifacts.run_folder import list_checkpoints, step_of
 from nim_dataset.errors import UserError
-from nim_dataset.hub.access import Destination, attempt, check_access, open_repo, staging_branch
+from nim_dataset.hub.access import Destination, check_access, open_repo
+from nim_dataset.hub.branches import remove_leftovers, staging_branch
+from nim_dataset.hub.card import Card, changes, merge, read_card
+from nim_dataset.hub.patience import attempt
 from training.hub.model_card import RunFiles, make_card
 
 MODEL_FILES = (
-    "*.safetensors",
-    "*.safetensors.index.json",
+    "model*.safetensors",
+    "model*.safetensors.index.json",
     "config.json",
     "generation_config.json",
     "tokenizer*.json",
@@ -57,18 +60,21 @@ def push_run(
     if figure:
         files[f"figures/{figure.name}"] = figure
     branches = [f"step-{step}" for step in saved]
-    card = make_card(run, repo_id, figure=f"figures/{figure.name}" if figure else None, branches=branches)
-    files["README.md"] = card.encode()
-    refuse_token(files)
+    card = Card.parse(make_card(run, repo_id, figure=f"figures/{figure.name}" if figure else None, branches=branches))
+    refuse_token(files | {"README.md": str(card).encode()})
 
     destination = check_access(repo_id, "model", private)
+    present = attempt(f"cannot read {repo_id}", lambda: read_card(destination, "main"), repo_id)
     open_repo(destination)
     flags = (" --private" if private else "") + (" --checkpoints" if checkpoints else "")
     again = f"python -m training.push {run_dir} --repo-id {repo_id}{flags}"
     failure = f"the push failed, the run is safe in {run_dir} (again: {again})"
-    attempt(failure, lambda: commit(destination, "main", files, f"Upload {run_dir.resolve().name}"), repo_id)
+    title = f"Upload {run_dir.resolve().name}"
+    merged = attempt(failure, lambda: commit_run(destination, files, card, title), repo_id)
     if saved:
         push_checkpoints(destination, saved, failure)
+    remove_leftovers(destination)
+    print(f"README.md: {changes(present, merged) or 'unchanged'}")
     return destination.url
 
 
@@ -80,8 +86,10 @@ def push_checkpoints(destination: Destination, saved: Mapping[int, Mapping[str, 
 
     def push_one(step: int, files: Mapping[str, Path], staging: str) -> None:
         branch = f"step-{step}"
-        oid = commit(destination, branch if branch in known else staging, files, f"Upload {branch}")
-        if branch not in known:
+        if branch in known:
+            commit(destination, branch, files, f"Upload {branch}")
+        else:
+            oid = commit(destination, staging, files, f"Upload {branch}", alone=True)
             api.create_branch(repo_id, branch=branch, revision=oid, exist_ok=True)
 
     is_new = any(f"step-{step}" not in known for step in saved)
@@ -90,24 +98,44 @@ def push_checkpoints(destination: Destination, saved: Mapping[int, Mapping[str, 
             attempt(failure, partial(push_one, step, files, staging), repo_id)
 
 
-def commit(destination: Destination, branch: str, files: Mapping[str, Content], message: str) -> str:
+def commit_run(destination: Destination, files: Mapping[str, Content], card: Card, title: str) -> Card:
+    """One commit on `main` with the files and what is ours in the card; returns the card as it is then."""
+    head = destination.api.repo_info(destination.repo_id).sha
+    assert head is not None
+    merged = merge(read_card(destination, head), card, ["model-index"])
+    commit(destination, "main", {**files, "README.md": str(merged).encode()}, title, head=head)
+    return merged
+
+
+def commit(
+    destination: Destination,
+    branch: str,
+    files: Mapping[str, Content],
+    title: str,
+    *,
+    alone: bool = False,
+    head: str | None = None,
+) -> str:
     """One commit that leaves `branch` with these files, and returns its id; no commit when it has them already.
 
-    On `main` other files than those of a model are kept; a checkpoint's branch holds nothing else.
+    Other files than those of a saved model are kept, unless the files are to be `alone`. `head` is the commit that
+    `files` were made for, by default that which the branch is at.
     """
     api, repo_id = destination.api, destination.repo_id
-    present = api.list_repo_files(repo_id, revision=branch)
+    head = head or api.repo_info(repo_id, revision=branch).sha
+    present = api.list_repo_files(repo_id, revision=head)
     others = [path for path in present if path not in files and path != ".gitattributes"]
-    stale = [path for path in others if branch != "main" or is_model_file(path)]
+    stale = [path for path in others if alone or is_model_file(path)]
     operations: list[CommitOperationAdd | CommitOperationDelete] = [
         *(CommitOperationAdd(path, content) for path, content in files.items()),
         *(CommitOperationDelete(path) for path in stale),
     ]
-    return api.create_commit(repo_id, operations, commit_message=message, revision=branch).oid
+    return api.create_commit(repo_id, operations, commit_message=title, revision=branch, parent_commit=head).oid
 
 
 def is_model_file(name: str) -> bool:
-    return any(fnmatch(name, pattern) for pattern in MODEL_FILES)
+    """Whether a path is that of a saved model's file; what lies in folders is somebody else's."""
+    return "/" not in name and any(fnmatch(name, pattern) for pattern in MODEL_FILES)
 
 
 def model_files(folder: Path) -> dict[str, Path]:
