@@ -2,18 +2,27 @@
 
 torch takes MKL. On some processors oneDNN is up to twice as fast, on others slower, and which it is differs between the
 three products of a linear layer. So a short measurement decides for each kind. Both libraries add up in fp32, in
-another order: results agree to rounding, not to the bit.
+another order: results agree to rounding, not to the bit. So the measurement is made once for a machine and kept in the
+user's cache folder, and runs of one machine are equal to the bit, however busy it is.
 
 Shapes: I rows times K, K times J columns.
 """
 
+import hashlib
+import json
+import os
+import platform
 import time
 import warnings
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from torch import Tensor
+
+from nim_dataset.files import write_text
 
 KINDS = ("outputs", "input_gradients", "weight_gradients")
 """The products of a linear layer `y = x W^T`: y, `dy W` and `dy^T x`. They differ in which factor is transposed."""
@@ -22,9 +31,9 @@ SMALL = 1 << 20
 """Multiplications below which a product is left to MKL: choosing a kernel would take longer than the product."""
 
 MEASURED_SIZE = 512
-REPETITIONS = 7
+REPETITIONS = 25
 MARGIN = 1.25
-"""oneDNN must be this much faster: a smaller gain is not worth that two runs on one machine may choose differently."""
+"""oneDNN must be this much faster: a smaller gain is not worth results that differ from those of torch alone."""
 
 _override: list[torch.library.Library] = []  # an override lasts as long as its Library
 _kinds: tuple[str, ...] = ()
@@ -39,13 +48,45 @@ def is_available() -> bool:
     )
 
 
-def faster_by_onednn() -> tuple[str, ...]:
-    """The `KINDS` of product for which oneDNN is clearly faster here, by the best of several alternating tries.
+def kinds_for_this_machine() -> tuple[str, ...]:
+    """What `faster_by_onednn` found here first, with this processor, torch and number of threads; kept on disk.
 
-    It takes some 0.1 s, with the number of threads that torch has now. To be called without an override.
+    Where nothing can be kept, it is measured each time. To be called without an override.
     """
     if not is_available():
         return ()
+    what = (_processor(), torch.backends.cpu.get_cpu_capability(), torch.__version__, torch.get_num_threads())
+    key = hashlib.sha256(repr(what).encode()).hexdigest()[:16]
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nim-testbed"
+    file = folder / f"products-{key}.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(file.with_suffix(".lock")):  # who comes second waits, and takes what the first has found
+            if file.exists():
+                kept = json.loads(file.read_text())["onednn_products"]
+                return tuple(kind for kind in KINDS if kind in kept)
+            found = faster_by_onednn()
+            write_text(file, json.dumps({"processor": what[0], "onednn_products": found}) + "\n")
+            return found
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError):  # no home, no room, or a damaged file
+        return faster_by_onednn()
+
+
+def _processor() -> str:
+    """What tells one kind of processor from another: virtual machines often give no more than its maker's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    told = dict(line.replace("\t", "").split(":", 1) for line in reversed(lines) if ":" in line)
+    return " ".join(told.get(name, "").strip() for name in ("model name", "cpu family", "model", "stepping"))
+
+
+def faster_by_onednn() -> tuple[str, ...]:
+    """The `KINDS` of product for which oneDNN is clearly faster here, by the best of several alternating tries.
+
+    It takes some 0.3 s, with the number of threads that torch has now. To be called without an override.
+    """
     a_IK, b_KJ = (torch.ones(MEASURED_SIZE, MEASURED_SIZE) for _ in range(2))
     factors = {"outputs": (a_IK, b_KJ.t()), "input_gradients": (a_IK, b_KJ), "weight_gradients": (a_IK.t(), b_KJ)}
     chosen = []

@@ -91,14 +91,17 @@ class ProcessSettings:
 
 
 def _measured(threads: int) -> tuple[str, ...]:
-    """The main process measures, and all take its choice: each for itself might choose differently."""
-    before = ProcessSettings.current()
-    ProcessSettings(threads, before.keep_freed_memory, ()).apply()
-    try:
-        found: list[Any] = [products.faster_by_onednn()]
-    finally:
-        before.apply()
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and PartialState(cpu=True).num_processes > 1:
+    """The choice of the main process, for all of a run: on another machine another one might be faster."""
+    alone = int(os.environ.get("WORLD_SIZE", 1)) == 1
+    found: list[Any] = [()]
+    if alone or PartialState(cpu=True).is_main_process:
+        before = ProcessSettings.current()
+        ProcessSettings(threads, before.keep_freed_memory, ()).apply()
+        try:
+            found = [products.kinds_for_this_machine()]
+        finally:
+            before.apply()
+    if not alone:
         broadcast_object_list(found)
     return tuple(found[0])
 

@@ -1,5 +1,6 @@
 """Products by oneDNN are MKL's to rounding in every layout, for the kinds that were chosen and no others."""
 
+import json
 import os
 import subprocess
 import sys
@@ -110,3 +111,25 @@ def test_measuring_names_kinds_and_changes_nothing() -> None:
     products.take_from_onednn(())
     assert set(products.faster_by_onednn()) <= set(products.KINDS)
     assert products.taken_from_onednn() == ()
+
+
+@pytest.mark.usefixtures("restored_settings")
+def test_one_machine_chooses_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    products.take_from_onednn(())
+    first = products.kinds_for_this_machine()
+    (kept,) = tmp_path.glob("nim-testbed/products-*.json")
+    assert json.loads(kept.read_text())["onednn_products"] == list(first)
+    others = [kind for kind in products.KINDS if kind not in first]
+    kept.write_text(json.dumps({"onednn_products": others}))
+    assert products.kinds_for_this_machine() == tuple(others)
+    kept.write_text("{")
+    assert set(products.kinds_for_this_machine()) <= set(products.KINDS)
+
+
+@pytest.mark.usefixtures("restored_settings")
+def test_a_home_that_cannot_be_written_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    products.take_from_onednn(())
+    assert set(products.kinds_for_this_machine()) <= set(products.KINDS)
