@@ -63,7 +63,7 @@ class ProcessSettings:
         if not on_cpu or not products.is_available():
             chosen = ()
         if chosen is None:
-            chosen = _measured(threads)
+            chosen = _measured()
         known = tuple(kind for kind in products.KINDS if kind in chosen)
         return cls(threads, on_cpu, known, deterministic)
 
@@ -90,13 +90,13 @@ class ProcessSettings:
         return {**asdict(self), "onednn_products": list(self.onednn_products)}
 
 
-def _measured(threads: int) -> tuple[str, ...]:
+def _measured() -> tuple[str, ...]:
     """The choice of the main process, for all of a run: on another machine another one might be faster."""
     alone = int(os.environ.get("WORLD_SIZE", 1)) == 1
     found: list[Any] = [()]
     if alone or PartialState(cpu=True).is_main_process:
         before = ProcessSettings.current()
-        ProcessSettings(threads, before.keep_freed_memory, ()).apply()
+        products.take_from_onednn(())
         try:
             found = [products.kinds_for_this_machine()]
         finally:
