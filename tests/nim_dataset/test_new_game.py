@@ -1,6 +1,7 @@
 """A game is one file: `toy_games/parity.py` brings one from outside the package, and every road leads to its rows."""
 # mypy: allow-untyped-defs, allow-incomplete-defs
 
+import dataclasses
 import importlib.util
 import json
 from pathlib import Path
@@ -63,3 +64,10 @@ def test_it_is_checked(tmp_path, capsys):
     path.write_text(json.dumps({"prompt": "Is 3 odd?", "answer": "even"}) + "\n")
     assert not report([read_file("train", path, None)], {}, "prompt")
     assert "PROBLEM train: 1 wrong labels in line 1" in capsys.readouterr().out
+
+
+def test_an_option_that_is_called_like_a_size_decides_rows():
+    shifted = dataclasses.make_dataclass("Shifted", [("n_shift", int, 0)], bases=(GAMES["parity"],), eq=False)
+    config = shifted(name="shifted")
+    assert config.replace(n_shift=-1).digest("train") != config.digest("train")
+    assert config.replace(n_eval=10).digest("train") == config.digest("train")
