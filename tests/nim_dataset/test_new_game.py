@@ -6,6 +6,7 @@ import importlib.util
 import json
 from pathlib import Path
 
+import datasets
 import fsspec
 import pandas as pd
 import pytest
@@ -14,7 +15,7 @@ from nim_dataset import NimBuilder, get_config, load, load_source, recipe_names
 from nim_dataset.check.report import report
 from nim_dataset.check.splits import generated_splits, read_file
 from nim_dataset.errors import UserError
-from nim_dataset.games import GAMES, chance
+from nim_dataset.games import GAMES, chance, register
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -71,3 +72,17 @@ def test_an_option_that_is_called_like_a_size_decides_rows():
     config = shifted(name="shifted")
     assert config.replace(n_shift=-1).digest("train") != config.digest("train")
     assert config.replace(n_eval=10).digest("train") == config.digest("train")
+
+
+def test_a_game_without_columns_of_its_own_claims_no_other_rows():
+    shared = {name: GAMES["parity"].features[name] for name in ("prompt", "answer", "move")}
+    register("bare")(type("Bare", (GAMES["parity"],), {"features": datasets.Features(shared)}))
+    try:
+        nim, modulo, parity = (load(recipe, "eval", n_eval=12) for recipe in ("purenums3", "mod3", "parity"))
+        assert chance(nim) == 1 / 4
+        assert chance(modulo) == pytest.approx(1 / 3)
+        assert chance(parity) == chance(parity.select_columns(list(shared))) == 1 / 2
+        mixed = datasets.concatenate_datasets([nim, modulo, parity, nim])
+        assert chance(mixed) == pytest.approx((1 / 4 + 1 / 3 + 1 / 2 + 1 / 4) / 4)
+    finally:
+        del GAMES["bare"]
