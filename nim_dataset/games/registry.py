@@ -8,17 +8,21 @@ import datasets
 import numpy as np
 
 from nim_dataset.config import Position, Recipe
+from nim_dataset.plugins import Registry
 
-GAMES: dict[str, type[Recipe]] = {}
+GAMES: Registry[type[Recipe]] = Registry("game")
 
 R = TypeVar("R", bound=type[Recipe])
 
 
 def register(name: str) -> Callable[[R], R]:
-    """Makes a game known by `name`: its recipes, its prompts in JSONL files, and its chance level."""
+    """Makes a game known by `name`: its recipes, its prompts in JSONL files, and its chance level.
+
+    Raises `UserError` where the name is taken.
+    """
 
     def add(game: R) -> R:
-        GAMES[name] = game
+        GAMES.add(name, game)
         return game
 
     return add

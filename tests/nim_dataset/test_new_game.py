@@ -76,7 +76,8 @@ def test_an_option_that_is_called_like_a_size_decides_rows():
 
 def test_a_game_without_columns_of_its_own_claims_no_other_rows():
     shared = {name: GAMES["parity"].features[name] for name in ("prompt", "answer", "move")}
-    register("bare")(type("Bare", (GAMES["parity"],), {"features": datasets.Features(shared)}))
+    own = {"features": datasets.Features(shared), "recipes": classmethod(lambda cls: [])}
+    register("bare")(type("Bare", (GAMES["parity"],), own))
     try:
         nim, modulo, parity = (load(recipe, "eval", n_eval=12) for recipe in ("purenums3", "mod3", "parity"))
         assert chance(nim) == 1 / 4
@@ -86,3 +87,16 @@ def test_a_game_without_columns_of_its_own_claims_no_other_rows():
         assert chance(mixed) == pytest.approx((1 / 4 + 1 / 3 + 1 / 2 + 1 / 4) / 4)
     finally:
         del GAMES["bare"]
+
+
+def test_a_recipe_takes_no_name_that_another_has():
+    parity = GAMES["parity"]
+    register("bare")(type("Bare", (parity,), {"recipes": classmethod(lambda cls: [parity(name="cheating")])}))
+    try:
+        with pytest.raises(
+            UserError, match=r"^recipe: the name 'cheating' is taken already; give each recipe its own$"
+        ):
+            get_config("cheating")
+    finally:
+        del GAMES["bare"]
+    assert get_config("cheating").n_train == 30_000
