@@ -41,6 +41,7 @@ from evaluation.eval_sets import load_eval_sets
 from evaluation.measures.measure import Subject, all_measures, find_measures
 from evaluation.process.settings import ProcessSettings
 from nim_dataset.errors import UserError, exit_on_user_error, suggest
+from nim_dataset.sources import split_name
 
 WATCH_SECONDS = 5
 
@@ -202,9 +203,9 @@ def table(results: pd.DataFrame) -> str:
     if accuracies.empty:
         return ""
     accuracies.columns = [column.removesuffix("_accuracy") for column in accuracies.columns]
-    recipes = {name.rpartition(":")[0] for name in accuracies.columns}
+    recipes = {split_name(name)[0] for name in accuracies.columns}
     if len(recipes) == 1 and "" not in recipes:
-        accuracies.columns = [name.rpartition(":")[2] for name in accuracies.columns]
+        accuracies.columns = [split_name(name)[1] for name in accuracies.columns]
     accuracies.index.name = None
     of = f" of {recipes.pop()}" if len(recipes) == 1 and "" not in recipes else ""
     return f"\nexact match{of}\n{accuracies.to_string(float_format='{:.3f}'.format, na_rep='-')}\n"

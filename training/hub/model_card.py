@@ -14,11 +14,12 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from evaluation.artifacts.run_folder import CONFIG, ENVIRONMENT, MARK, METRICS
+from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError
 from nim_dataset.recipes import get_config
 from nim_dataset.regimes import EVAL, REGIMES
 from nim_dataset.rows import generate
-from nim_dataset.sources import parse_recipe
+from nim_dataset.sources import Source, split_name
 
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 MEANINGS = {"eval": EVAL, **REGIMES}
@@ -69,10 +70,10 @@ class RunFiles:
             METRICS: "".join(json.dumps(line) + "\n" for line in self.metrics).encode(),
         }
 
-    def recipe(self) -> str:
-        """The first recipe trained on, with its overrides (`pairs20000,cheat_prob=0.9`); empty for JSONL alone."""
-        sources = [str(source).partition(":")[0] for source in self.config.get("train_data", [])]
-        return next((source for source in sources if not source.endswith((".json", ".jsonl"))), "")
+    def source(self) -> Source | None:
+        """The first recipe trained on that this version knows; None for JSONL alone."""
+        found = (known_source(str(spec), "train") for spec in self.config.get("train_data", []))
+        return next((source for source in found if source is not None and source.config is not None), None)
 
     def batch_size(self) -> int:
         """Rows per step, over all processes."""
@@ -97,8 +98,9 @@ def make_card(run: RunFiles, repo_id: str, *, figure: str | None = None, branche
     `figure` is a picture's path in the repository; `branches` are those that hold checkpoints.
     """
     step, results = run.results()
-    recipe = run.recipe()
-    prompt, answer = example_row(recipe or "quickstart")
+    source = run.source()
+    recipe = source.config if source is not None else None
+    prompt, answer = example_row(recipe or get_config("quickstart"))
     base = run.environment["base_model"]
     card_data = ModelCardData(
         model_name=repo_id.partition("/")[2],
@@ -108,7 +110,7 @@ def make_card(run: RunFiles, repo_id: str, *, figure: str | None = None, branche
         language="en",
         tags=["nim", "shortcut-learning", "l2-sp"],
         metrics=["exact_match"] if results else None,
-        eval_results=[eval_result(name, value, recipe) for name, value in results.items()] or None,
+        eval_results=[eval_result(name, value, source) for name, value in results.items()] or None,
     )
     versions = run.environment.get("versions", {})
     limit = run.config.get("eval_rows")
@@ -119,10 +121,10 @@ def make_card(run: RunFiles, repo_id: str, *, figure: str | None = None, branche
         repo_id=repo_id,
         base=describe_base(base),
         data=", ".join(f"`{source}`" for source in run.config.get("train_data", [])),
-        recipe=describe_recipe(recipe),
+        recipe=describe_recipe(recipe) if recipe is not None else "",
         anchor=run.config["anchor_weight"],
         length=f"{max((line['step'] for line in run.metrics), default=0):,} steps of {run.batch_size():,} rows",
-        results=[(name, value, MEANINGS.get(name, "")) for name, value in results.items()],
+        results=[(name, value, MEANINGS.get(split_name(name)[1], "")) for name, value in results.items()],
         step=f"{step:,}",
         rows=f", on the first {limit:,} rows of each set or all of them" if limit else "",
         figure=figure,
@@ -136,16 +138,26 @@ def make_card(run: RunFiles, repo_id: str, *, figure: str | None = None, branche
     return str(card)
 
 
-def eval_result(name: str, value: float, recipe: str) -> EvalResult:
-    """One result for the model-index; `name` is a split of `recipe`, or another set's `<config>:<split>`."""
-    config, colon, split = name.rpartition(":")
-    config = config if colon else recipe
+def known_source(spec: str, split: str | None = None) -> Source | None:
+    """What a spec names; None where this version does not know it."""
+    try:
+        return Source.parse(spec, split)
+    except UserError:
+        return None
+
+
+def eval_result(name: str, value: float, trained_on: Source | None) -> EvalResult:
+    """One result for the model-index; `name` is a split of the recipe trained on, or the name of another set."""
+    own = known_source(f"{trained_on.recipe}:{name}") if trained_on is not None and not split_name(name)[0] else None
+    source = own or known_source(name)
+    recipe = source.recipe if source is not None else ""
+    split = split_name(name)[1]
     return EvalResult(
         task_type="text-generation",
-        dataset_type="nim",
-        dataset_name=f"Nim {config} ({split})" if config else f"Nim ({split})",
-        dataset_config=config or None,
-        dataset_split=split,
+        dataset_type="nim" if recipe else "json",
+        dataset_name=f"Nim {recipe} ({split})" if recipe else name,
+        dataset_config=recipe or None,
+        dataset_split=split or None,
         metric_type="exact_match",
         metric_name="exact match",
         metric_value=value,
@@ -161,22 +173,15 @@ def describe_base(base: Mapping[str, Any]) -> str:
     return f"[{name}](https://huggingface.co/{name}) at {at}commit `{commit}`"
 
 
-def describe_recipe(recipe: str) -> str:
-    """All options of a recipe as JSON; empty for none, or for one that this version does not know."""
-    try:
-        content = parse_recipe(recipe)[0].content()
-    except UserError:
-        return ""
-    return "{\n" + ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items()) + "\n}"
+def describe_recipe(recipe: Recipe) -> str:
+    """All options of a recipe as JSON."""
+    options = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in recipe.content().items()]
+    return "{\n" + ",\n".join(options) + "\n}"
 
 
-def example_row(recipe: str) -> tuple[str, str]:
-    """A held-out prompt and its answer; of `quickstart` where this version does not know the recipe."""
-    try:
-        config = parse_recipe(recipe)[0]
-    except UserError:
-        config = get_config("quickstart")
-    row = next(iter(generate(config, "eval", 0, 1))).to_pylist()[0]
+def example_row(recipe: Recipe) -> tuple[str, str]:
+    """A held-out prompt and its answer."""
+    row = next(iter(generate(recipe, "eval", 0, 1))).to_pylist()[0]
     return row["prompt"], row["answer"]
 
 
