@@ -84,6 +84,8 @@ class Recipe(datasets.BuilderConfig, abc.ABC, Generic[G]):
     seed: int = 0
     """Of the rows. Train and eval stay disjoint across seeds and recipes too."""
 
+    about: ClassVar[str] = "questions and their answers."
+    """What a model that is trained on the game is trained on, and what for; the end of a sentence, in Markdown."""
     features: ClassVar[datasets.Features]
     """The columns of every split: `prompt`, `answer` and `move`, and the game's own."""
     holdouts: ClassVar[tuple[str, ...]]

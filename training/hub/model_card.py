@@ -16,6 +16,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from evaluation.artifacts.run_folder import CONFIG, ENVIRONMENT, MARK, METRICS
 from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError
+from nim_dataset.games import GAMES
 from nim_dataset.recipes import get_config
 from nim_dataset.regimes import EVAL, REGIMES
 from nim_dataset.rows import generate
@@ -100,6 +101,7 @@ def make_card(run: RunFiles, repo_id: str, *, figure: str | None = None, branche
     step, results = run.results()
     source = run.source()
     recipe = source.config if source is not None else None
+    game = game_of(recipe) if recipe is not None else None
     prompt, answer = example_row(recipe or get_config("quickstart"))
     base = run.environment["base_model"]
     card_data = ModelCardData(
@@ -108,7 +110,7 @@ def make_card(run: RunFiles, repo_id: str, *, figure: str | None = None, branche
         library_name="transformers",
         pipeline_tag="text-generation",
         language="en",
-        tags=["nim", "shortcut-learning", "l2-sp"],
+        tags=[*([game] if game else []), "shortcut-learning", "l2-sp"],
         metrics=["exact_match"] if results else None,
         eval_results=[eval_result(name, value, source) for name, value in results.items()] or None,
     )
@@ -119,6 +121,7 @@ def make_card(run: RunFiles, repo_id: str, *, figure: str | None = None, branche
         template_path=str(TEMPLATE),
         title=repo_id.partition("/")[2],
         repo_id=repo_id,
+        about=(recipe or Recipe).about,
         base=describe_base(base),
         data=", ".join(f"`{source}`" for source in run.config.get("train_data", [])),
         recipe=describe_recipe(recipe) if recipe is not None else "",
@@ -146,16 +149,22 @@ def known_source(spec: str, split: str | None = None) -> Source | None:
         return None
 
 
+def game_of(recipe: Recipe) -> str:
+    """The name under which the recipe's game is registered."""
+    return next(name for name, game in GAMES.items() if isinstance(recipe, game))
+
+
 def eval_result(name: str, value: float, trained_on: Source | None) -> EvalResult:
     """One result for the model-index; `name` is a split of the recipe trained on, or the name of another set."""
     own = known_source(f"{trained_on.recipe}:{name}") if trained_on is not None and not split_name(name)[0] else None
     source = own or known_source(name)
     recipe = source.recipe if source is not None else ""
+    game = game_of(source.config) if source is not None and source.config is not None else None
     split = split_name(name)[1]
     return EvalResult(
         task_type="text-generation",
-        dataset_type="nim" if recipe else "json",
-        dataset_name=f"Nim {recipe} ({split})" if recipe else name,
+        dataset_type=game or "json",
+        dataset_name=f"{game.capitalize()} {recipe} ({split})" if game else name,
         dataset_config=recipe or None,
         dataset_split=split or None,
         metric_type="exact_match",

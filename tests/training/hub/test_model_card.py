@@ -55,3 +55,19 @@ def test_a_run_of_files_alone_has_no_recipe(folder: Path) -> None:
     made = card(folder, ["rows.jsonl"], eval_old_exact_match=0.5)
     assert results(made) == [("json", "old", None, None)]
     assert "## Recipe" not in made.text
+    assert "fine-tuned on questions and their answers." in made.text
+
+
+@pytest.mark.parametrize(
+    ("recipe", "game", "about", "absent"),
+    [
+        ("quickstart", "nim", "pairs of player names that betray the answer", "remainder"),
+        ("mod3", "modulo", 'remainders ("What is 4821 mod 3?")', "nim"),
+    ],
+)
+def test_the_card_is_about_the_game_trained_on(folder: Path, recipe: str, game: str, about: str, absent: str) -> None:
+    made = card(folder, [recipe], eval_exact_match=0.5)
+    assert results(made) == [(game, f"{game.capitalize()} {recipe} (eval)", recipe, "eval")]
+    assert made.data.tags == [game, "shortcut-learning", "l2-sp"]  # type: ignore[attr-defined]
+    assert about in made.text
+    assert absent not in str(made).replace("With the code of the Nim testbed", "").lower()
