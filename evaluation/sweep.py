@@ -35,7 +35,7 @@ from transformers.utils import logging as transformers_logging
 
 from evaluation.artifacts.models import BrokenCheckpointError, Checkpoint, find_checkpoints, load_checkpoint
 from evaluation.artifacts.report_folder import ReportFolder, accuracy_table
-from evaluation.artifacts.run_folder import is_over, list_checkpoints
+from evaluation.artifacts.run_folder import METRICS, is_over, list_checkpoints
 from evaluation.artifacts.sweep_settings import SweepSettings
 from evaluation.eval_sets import load_eval_sets
 from evaluation.measures.measure import Subject, all_measures, find_measures
@@ -182,7 +182,7 @@ class Sweep:
     def _write_report(self) -> None:
         from evaluation.report import write_report  # here, since drawing is slow to import and one process does it
 
-        self.report.copy_training_log(self.run_folder / "metrics.jsonl")
+        self.report.copy_training_log(self.run_folder / METRICS)
         accuracies = table(self._write_tables())
         page = write_report([self.report.path])
         print(f"{accuracies}\nresults  {self.report.path / 'results.csv'}\nreport   {page}", flush=True)

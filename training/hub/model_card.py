@@ -13,9 +13,10 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from evaluation.artifacts.run_folder import CONFIG, ENVIRONMENT, MARK, METRICS
+from evaluation.artifacts.run_folder import CONFIG, ENVIRONMENT, MARK, METRICS, read_record
 from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError
+from nim_dataset.files import read_jsonl
 from nim_dataset.games import GAMES
 from nim_dataset.recipes import get_config
 from nim_dataset.regimes import EVAL, REGIMES
@@ -42,17 +43,8 @@ class RunFiles:
     @classmethod
     def read(cls, run_dir: Path) -> "RunFiles":
         """Raises `UserError` when the folder is not that of a run."""
-        try:
-            config = yaml.safe_load((run_dir / CONFIG).read_text(encoding="utf-8"))
-            environment = json.loads((run_dir / ENVIRONMENT).read_text(encoding="utf-8"))
-            lines = (run_dir / METRICS).read_text(encoding="utf-8").splitlines()
-            metrics = [json.loads(line) for line in lines if line.strip()]
-        except FileNotFoundError as error:
-            raise UserError(
-                f"{run_dir}: {Path(error.filename).name} is missing, so this is not a finished run"
-            ) from None
-        except (ValueError, KeyError, yaml.YAMLError) as error:
-            raise UserError(f"{run_dir}: a file of the run cannot be read ({' '.join(str(error).split())})") from None
+        config, environment = read_record(run_dir)
+        metrics = [line for _, line in read_jsonl(run_dir / METRICS)]
         kept = {k: v for k, v in config.items() if k not in NOT_REPRODUCED and not k.startswith("hub_")}
         base = environment["base_model"]
         if base["commit"]:

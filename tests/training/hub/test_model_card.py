@@ -1,6 +1,7 @@
 """The card of a run says what the run was, whatever it was trained on."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
+from nim_dataset.errors import UserError
 from training.hub.model_card import RunFiles, make_card
 
 ENVIRONMENT: dict[str, Any] = {
@@ -71,3 +73,22 @@ def test_the_card_is_about_the_game_trained_on(folder: Path, recipe: str, game: 
     assert made.data.tags == [game, "shortcut-learning", "l2-sp"]  # type: ignore[attr-defined]
     assert about in made.text
     assert absent not in str(made).replace("With the code of the Nim testbed", "").lower()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("config.yaml", None, "config.yaml is missing, so this is not a finished run"),
+        ("config.yaml", "a: [", "config.yaml: cannot be read (while parsing"),
+        ("config.yaml", "", "config.yaml: cannot be read (no mapping of names to values)"),
+        ("environment.json", "{", "environment.json: cannot be read (Expecting"),
+        ("metrics.jsonl", "1", "metrics.jsonl, line 1: expected a JSON object, got int"),
+    ],
+)
+def test_a_damaged_record_is_one_line(folder: Path, name: str, text: str | None, said: str) -> None:
+    card(folder, ["quickstart"])
+    (folder / name).unlink()
+    if text is not None:
+        (folder / name).write_text(text)
+    with pytest.raises(UserError, match=re.escape(said)):
+        RunFiles.read(folder)
