@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from nim_dataset import NimBuilder, get_config, load, load_source, recipe_names
-from nim_dataset.check.report import report
+from nim_dataset.check.findings import report
 from nim_dataset.check.splits import generated_splits, read_file
 from nim_dataset.errors import UserError
 from nim_dataset.games import GAMES, chance, register
