@@ -85,6 +85,8 @@ class Source:
         For a file the ground truth is recovered from the prompt, and is null where the prompt is no game; `bucket` and
         `cheat_move` are taken from the file where it has them and are null otherwise. Raises `UserError`.
         """
+        if limit is not None and limit < 0:
+            raise UserError(f"limit: got {limit}, but 0 or more is allowed")
         if self.file is not None:
             return datasets.Dataset(recover_truth(list(read_rows(self.file, limit).values())))
         assert self.config is not None
@@ -112,6 +114,8 @@ def read_rows(path: Path, limit: int | None = None) -> dict[int, dict[str, Any]]
 
 
 def check_row(row: dict[str, Any], where: str) -> None:
+    """Raises `UserError`, which begins with `where`, for a row that is no prompt with its answer, or whose bucket or
+    bound move is none."""
     for column in ("prompt", "answer"):
         if not isinstance(row.get(column), str):
             what = "is missing" if column not in row else f"is {type(row[column]).__name__}, not text"

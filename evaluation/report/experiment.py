@@ -85,6 +85,7 @@ class Experiment:
         return pooled.reset_index().sort_values("step", kind="stable", ignore_index=True)
 
     def groups(self, dimension: str) -> pd.DataFrame:
+        """The lines of `pooled` of one dimension."""
         return self.pooled[self.pooled["dimension"] == dimension]
 
     def curve(self, dataset: str, group: str = "exact_match", dimension: str = "overall") -> pd.DataFrame:

@@ -46,7 +46,9 @@ class RunFiles:
         config, environment = read_record(run_dir)
         metrics = [line for _, line in read_jsonl(run_dir / METRICS)]
         kept = {k: v for k, v in config.items() if k not in NOT_REPRODUCED and not k.startswith("hub_")}
-        base = environment["base_model"]
+        base = environment.get("base_model")
+        if not isinstance(base, dict) or not {"name", "revision", "commit"} <= set(base):
+            raise UserError(f"{run_dir}: {ENVIRONMENT} does not tell the base model, so no card can be made")
         if base["commit"]:
             kept["revision"] = base["commit"]  # a branch may move on, and `latest-step` may become another one
         else:

@@ -81,6 +81,7 @@ def test_the_card_is_about_the_game_trained_on(folder: Path, recipe: str, game: 
         ("config.yaml", None, "config.yaml is missing, so this is not a finished run"),
         ("config.yaml", "a: [", "config.yaml: cannot be read (while parsing"),
         ("config.yaml", "", "config.yaml: cannot be read (no mapping of names to values)"),
+        ("environment.json", "{}", "environment.json does not tell the base model, so no card can be made"),
         ("environment.json", "{", "environment.json: cannot be read (Expecting"),
         ("metrics.jsonl", "1", "metrics.jsonl, line 1: expected a JSON object, got int"),
     ],
