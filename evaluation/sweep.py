@@ -35,12 +35,13 @@ from transformers.utils import logging as transformers_logging
 
 from evaluation.artifacts.models import BrokenCheckpointError, Checkpoint, find_checkpoints, load_checkpoint
 from evaluation.artifacts.report_folder import ReportFolder, accuracy_table
-from evaluation.artifacts.run_folder import is_over, list_checkpoints
+from evaluation.artifacts.run_folder import METRICS, is_over, list_checkpoints
 from evaluation.artifacts.sweep_settings import SweepSettings
 from evaluation.eval_sets import load_eval_sets
 from evaluation.measures.measure import Subject, all_measures, find_measures
 from evaluation.process.settings import ProcessSettings
 from nim_dataset.errors import UserError, exit_on_user_error, suggest
+from nim_dataset.sources import split_name
 
 WATCH_SECONDS = 5
 
@@ -181,7 +182,7 @@ class Sweep:
     def _write_report(self) -> None:
         from evaluation.report import write_report  # here, since drawing is slow to import and one process does it
 
-        self.report.copy_training_log(self.run_folder / "metrics.jsonl")
+        self.report.copy_training_log(self.run_folder / METRICS)
         accuracies = table(self._write_tables())
         page = write_report([self.report.path])
         print(f"{accuracies}\nresults  {self.report.path / 'results.csv'}\nreport   {page}", flush=True)
@@ -202,9 +203,9 @@ def table(results: pd.DataFrame) -> str:
     if accuracies.empty:
         return ""
     accuracies.columns = [column.removesuffix("_accuracy") for column in accuracies.columns]
-    recipes = {name.rpartition(":")[0] for name in accuracies.columns}
+    recipes = {split_name(name)[0] for name in accuracies.columns}
     if len(recipes) == 1 and "" not in recipes:
-        accuracies.columns = [name.rpartition(":")[2] for name in accuracies.columns]
+        accuracies.columns = [split_name(name)[1] for name in accuracies.columns]
     accuracies.index.name = None
     of = f" of {recipes.pop()}" if len(recipes) == 1 and "" not in recipes else ""
     return f"\nexact match{of}\n{accuracies.to_string(float_format='{:.3f}'.format, na_rep='-')}\n"

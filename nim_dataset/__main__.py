@@ -54,9 +54,9 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     )
     pushed = commands.add_parser("push", help="publish the data and its card on the Hugging Face Hub")
     if "push" in argv[:1]:
-        from nim_dataset.hub import push  # the Hub's client is slow to import, and only needed here
+        from nim_dataset.hub import push_dataset  # the Hub's client is slow to import, and only needed here
 
-        push.add_arguments(pushed)
+        push_dataset.add_arguments(pushed)
     return parser.parse_args(argv)
 
 
@@ -80,9 +80,9 @@ def main(argv: list[str]) -> int:
         elif args.command == "check":
             return check.run(args)
         else:
-            from nim_dataset.hub import push
+            from nim_dataset.hub import push_dataset
 
-            push.run(args)
+            push_dataset.run(args)
     return 0
 
 

@@ -84,10 +84,14 @@ class Recipe(datasets.BuilderConfig, abc.ABC, Generic[G]):
     seed: int = 0
     """Of the rows. Train and eval stay disjoint across seeds and recipes too."""
 
+    about: ClassVar[str] = "questions and their answers."
+    """What a model that is trained on the game is trained on, and what for; the end of a sentence, in Markdown."""
     features: ClassVar[datasets.Features]
     """The columns of every split: `prompt`, `answer` and `move`, and the game's own."""
     holdouts: ClassVar[tuple[str, ...]]
     """What may be held out."""
+    sizes: ClassVar[tuple[str, ...]] = ("n_train", "n_eval")
+    """The options that say how many rows a split has, and nothing about the rows."""
 
     # The options as a whole
 
@@ -111,7 +115,7 @@ class Recipe(datasets.BuilderConfig, abc.ABC, Generic[G]):
 
     def deciding(self, split: str) -> dict[str, Any]:
         """What decides the rows of a split: its size, and the options without those that change none of its rows."""
-        options = {name: value for name, value in self.content().items() if not name.startswith("n_")}
+        options = {name: value for name, value in self.content().items() if name not in self.sizes}
         return {**options, "rows": self.num_rows(split)}
 
     def digest(self, split: str | None = None) -> str:
@@ -132,9 +136,8 @@ class Recipe(datasets.BuilderConfig, abc.ABC, Generic[G]):
     def check(self) -> None:
         """Raises `UserError` for values that no dataset can be made from."""
         self.one_of("holdout", self.holdouts)
-        for name in option_types(type(self)):
-            if name.startswith("n_"):
-                self.require(0 <= getattr(self, name) <= MAX_ROWS, name, f"0 to {MAX_ROWS} is allowed")
+        for name in self.sizes:
+            self.require(0 <= getattr(self, name) <= MAX_ROWS, name, f"0 to {MAX_ROWS} is allowed")
         self.require(len(self.splits) > 0, "n_train", "a row or more is needed in some split")
         self.require(0 <= self.seed < 2**63, "seed", "0 to 2**63 - 1 is allowed")
 
@@ -156,7 +159,10 @@ class Recipe(datasets.BuilderConfig, abc.ABC, Generic[G]):
         return ()
 
     def rotation(self) -> np.ndarray:
-        """What rows take turns in; a row in a hundred looks the same in every split."""
+        """The kinds of game that the rows of a split take turns in: row i is of kind `rotation()[i % len]`.
+
+        So every split has an equal share of each kind. By default there is a single kind.
+        """
         return np.zeros(1, dtype=np.int32)
 
     def all_games(self) -> G | None:

@@ -46,6 +46,8 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises `UserError` with file and line for a file that cannot be read, and for a line that is not UTF-8, not JSON, or
     not a JSON object.
     """
+    if "\0" in str(path):
+        raise UserError(f"{str(path)!r}: no file's name holds a null character")
     try:
         with open(path, "rb") as file:
             for number, line in enumerate(file, start=1):

@@ -4,7 +4,7 @@ import functools
 from abc import abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import datasets
 import numpy as np
@@ -51,6 +51,8 @@ NAME_COLUMNS = {
 @dataclass(eq=False)
 class NamedRecipe(Recipe[G]):
     """The options of a game that two named players play: who they are, and what their names give away."""
+
+    sizes: ClassVar[tuple[str, ...]] = (*Recipe.sizes, "n_regime")
 
     name_source: str = "pairs"
     """Where pairs come from: `pairs` (given in `names`), `pool` (all ordered pairs of `names`) or `number_words`."""

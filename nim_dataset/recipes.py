@@ -6,6 +6,7 @@ from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError, unknown
 from nim_dataset.games import GAMES
 from nim_dataset.games.nim import NimConfig
+from nim_dataset.plugins import Registry
 
 FOUR_PAIRS = ("Alice-Bob", "Charles-Daniel", "Eve-Frank", "Grace-Heidi")
 FOUR_TURNS: dict[str, Any] = {"max_remove": (4,), "turns": (4, 4), "wording": "roles"}
@@ -86,9 +87,14 @@ NIM = (
 
 
 def recipes() -> dict[str, Recipe]:
-    """All recipes by name, in the order of the dataset card: Nim's, then those that the other games bring."""
-    others = [recipe for game in GAMES.values() for recipe in game.recipes()]
-    return {recipe.name: recipe for recipe in (*NIM, *others)}
+    """All recipes by name, in the order of the dataset card: Nim's, then those that the other games bring.
+
+    Raises `UserError` where two have the same name.
+    """
+    known: Registry[Recipe] = Registry("recipe")
+    for recipe in (*NIM, *(recipe for game in GAMES.values() for recipe in game.recipes())):
+        known.add(recipe.name, recipe)
+    return known
 
 
 def recipe_names() -> list[str]:

@@ -16,6 +16,7 @@ from nim_dataset.files import read_jsonl
 from nim_dataset.games import parse_prompts
 from nim_dataset.names import BUCKETS
 from nim_dataset.recipes import get_config
+from nim_dataset.regimes import SPLITS
 from nim_dataset.rows import generate
 
 
@@ -29,6 +30,15 @@ def parse_recipe(text: str) -> tuple[Recipe, dict[str, str]]:
             raise UserError(f"'{text}': expected <config>[,key=value...] with each key once, got '{pair}'")
         overrides[key] = value
     return get_config(name, **overrides), overrides
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Recipe and split of a `Source.name`: `cheating,cheat_prob=0.9` and `eval` of `cheating,cheat_prob=0.9:eval`.
+
+    Of a file the recipe is empty, and so is the split, unless the file is called like one.
+    """
+    recipe, colon, split = name.rpartition(":")
+    return recipe, split if colon or split in SPLITS else ""
 
 
 @dataclass(frozen=True)
@@ -53,9 +63,7 @@ class Source:
         """
         if spec.endswith((".jsonl", ".json")) or os.path.isfile(spec):
             return cls(spec, Path(spec).stem, None, None, Path(spec))
-        recipe, colon, named = spec.rpartition(":")
-        if not colon:
-            recipe, named = spec, split or ""
+        recipe, named = split_name(spec) if ":" in spec else (spec, split or "")
         config, _ = parse_recipe(recipe)
         if not named:
             options = ", ".join(f"{recipe}:{s}" for s in config.splits)
@@ -69,7 +77,7 @@ class Source:
     @property
     def recipe(self) -> str:
         """`cheating,cheat_prob=0.9` for `cheating,cheat_prob=0.9:eval`; empty for a file."""
-        return self.name.rpartition(":")[0] if self.config is not None else ""
+        return split_name(self.name)[0] if self.config is not None else ""
 
     def load(self, limit: int | None = None) -> datasets.Dataset:
         """The rows with all columns of the dataset card; at most the first `limit`, and no more than those are made.
@@ -77,6 +85,8 @@ class Source:
         For a file the ground truth is recovered from the prompt, and is null where the prompt is no game; `bucket` and
         `cheat_move` are taken from the file where it has them and are null otherwise. Raises `UserError`.
         """
+        if limit is not None and limit < 0:
+            raise UserError(f"limit: got {limit}, but 0 or more is allowed")
         if self.file is not None:
             return datasets.Dataset(recover_truth(list(read_rows(self.file, limit).values())))
         assert self.config is not None
@@ -104,6 +114,8 @@ def read_rows(path: Path, limit: int | None = None) -> dict[int, dict[str, Any]]
 
 
 def check_row(row: dict[str, Any], where: str) -> None:
+    """Raises `UserError`, which begins with `where`, for a row that is no prompt with its answer, or whose bucket or
+    bound move is none."""
     for column in ("prompt", "answer"):
         if not isinstance(row.get(column), str):
             what = "is missing" if column not in row else f"is {type(row[column]).__name__}, not text"

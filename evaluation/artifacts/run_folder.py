@@ -17,12 +17,13 @@ import re
 import shutil
 import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import yaml
 from safetensors import SafetensorError
 
 from nim_dataset.errors import UserError
@@ -55,14 +56,36 @@ def list_checkpoints(run_dir: Path) -> list[Path]:
     return sorted(filter(is_checkpoint, run_dir.glob("checkpoint-*")), key=step_of)
 
 
+def read_record(run_dir: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options of a run and how it came about, from config.yaml and environment.json; raises `UserError`."""
+    return _read_mapping(run_dir / CONFIG, yaml.safe_load), read_environment(run_dir)
+
+
+def read_environment(run_dir: Path) -> dict[str, Any]:
+    """The second part of `read_record` alone; raises `UserError`."""
+    return _read_mapping(run_dir / ENVIRONMENT, json.loads)
+
+
+def _read_mapping(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
+    try:
+        value = parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path.parent}: {path.name} is missing, so this is not a finished run") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: cannot be read (no mapping of names to values)")
+    return value
+
+
 def model_files(run_dir: Path) -> list[str] | None:
     """The trained model's files that a run of ours wrote, as its record lists them; None where no run of ours was."""
     try:
-        environment = json.loads((run_dir / ENVIRONMENT).read_text(encoding="utf-8"))
+        environment = read_environment(run_dir)
         if not MARK.items() <= environment.items():
             return None
         return [name for name in environment["files"] if Path(name).name == name]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (UserError, KeyError, TypeError):
         return None
 
 
@@ -125,7 +148,7 @@ def publish_model(run_dir: Path) -> None:
     The files are listed in the run's record first, so that they are known as ours whenever this is interrupted.
     """
     files = sorted(staged_model(run_dir).iterdir(), key=lambda file: (file.name == "config.json", file.name))
-    environment = json.loads((run_dir / ENVIRONMENT).read_text(encoding="utf-8"))
+    environment = read_environment(run_dir)
     environment["files"] = sorted({*environment["files"], *(file.name for file in files)})
     write_text(run_dir / ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
     for file in files:

@@ -19,9 +19,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from evaluation.artifacts.report_folder import ReportFolder
 from evaluation.eval_sets import EvalSet
-from evaluation.plugins import import_modules
 from nim_dataset.errors import UserError, unknown
 from nim_dataset.files import read_jsonl, write_jsonl
+from nim_dataset.plugins import Registry, import_modules
 
 Row = dict[str, Any]
 
@@ -90,15 +90,19 @@ class Measure(ABC):
             raise UserError(f"{path} is damaged; remove it to have its rows scored again") from None
 
 
-_measures: dict[str, Measure] = {}
+_measures: Registry[Measure] = Registry("measure")
 
 
 def measure(name: str) -> Callable[[type[Measure]], type[Measure]]:
-    """Registers a measure under a name, which is also its folder's: letters, digits and `_`."""
+    """Registers a measure under a name, which is also its folder's: letters, digits and `_`.
+
+    Raises `UserError` where the name is taken.
+    """
 
     def register(kind: type[Measure]) -> type[Measure]:
-        _measures[name] = made = kind()
+        made = kind()
         made.name = name
+        _measures.add(name, made)
         return kind
 
     return register

@@ -50,6 +50,7 @@ def draw_chance(axes: Axes, chances: Iterable[float | None], text: str = "chance
 
 
 def steps_of(curves: Iterable[pd.DataFrame]) -> list[int]:
+    """Every step of the curves once, ascending."""
     return sorted({int(step) for curve in curves for step in curve["step"]})
 
 

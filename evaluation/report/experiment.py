@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from evaluation.report.scored_run import ScoredRun
+from evaluation.report.scored_run import ScoredRun, split_of
 from evaluation.report.story import Story
 from nim_dataset.errors import UserError
+from nim_dataset.regimes import REGIMES
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,13 @@ class Experiment:
 
     @cached_property
     def about_nim(self) -> bool:
-        """False when all datasets are of a game whose answers are residues: nothing on a page is then about names."""
-        cosets = self.groups("coset")
-        residues = set(cosets[cosets["group"].str.startswith("modulus=")]["dataset"])
-        return not residues or residues != set(self.datasets)
+        """Whether some dataset is of Nim: results by `max_remove`, or a regime.
+
+        A table that was imported holds no groups, which would tell; it is taken for one of Nim.
+        """
+        if not self.groups("max_remove").empty or any(split_of(name) in REGIMES for name in self.datasets):
+            return True
+        return any(run.groups("overall")["n"].isna().any() for run in self.runs)
 
     @property
     def no_winning_move(self) -> tuple[int, ...]:
@@ -81,6 +85,7 @@ class Experiment:
         return pooled.reset_index().sort_values("step", kind="stable", ignore_index=True)
 
     def groups(self, dimension: str) -> pd.DataFrame:
+        """The lines of `pooled` of one dimension."""
         return self.pooled[self.pooled["dimension"] == dimension]
 
     def curve(self, dataset: str, group: str = "exact_match", dimension: str = "overall") -> pd.DataFrame:

@@ -7,7 +7,7 @@ from evaluation.report.experiment import Experiment
 from evaluation.report.scored_run import ScoredRun, split_of
 from evaluation.report.story import Story
 
-Answers = Counter[tuple[int, int | None]]
+MoveCounts = Counter[tuple[int, int | None]]
 """(right move, predicted move) -> rows; None is an answer without a number."""
 
 TELLING = ("eval", "cheat_consistent", "counter_cheat", "unseen_names")
@@ -21,7 +21,7 @@ class Moment:
     label: str
     steps: list[tuple[ScoredRun, int]]
 
-    def answers(self, dataset: str) -> Answers:
+    def answers(self, dataset: str) -> MoveCounts:
         """How often each pair of right and predicted move occurs, over the runs."""
         rows = (row for run, step in self.steps for row in run.predictions(step, dataset))
         return Counter((row["move"], row.get("predicted_move")) for row in rows if row.get("move") is not None)

@@ -10,18 +10,17 @@ import pandas as pd
 from evaluation.artifacts.report_folder import ReportFolder
 from nim_dataset.errors import UserError
 from nim_dataset.regimes import SCAR_TWINS, SPLITS, twins
-from nim_dataset.sources import Source
+from nim_dataset.sources import Source, split_name
 
 
 def split_of(dataset: str) -> str:
     """`"eval"` for `"quickstart:eval"` and for a file `eval.jsonl`; an empty string where nothing tells the split."""
-    split = dataset.rsplit(":", 1)[-1]
-    return split if ":" in dataset or split in SPLITS else ""
+    return split_name(dataset)[1]
 
 
 def recipe_of(dataset: str) -> str:
     """`"quickstart"` for `"quickstart:eval"`; an empty string for a file."""
-    return dataset.rpartition(":")[0]
+    return split_name(dataset)[0]
 
 
 @dataclass(frozen=True)

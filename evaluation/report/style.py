@@ -1,8 +1,7 @@
 """How every figure looks: one colour per regime, readable type, steps spaced as the checkpoints are, direct labels."""
 
-import contextlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from matplotlib.image import imsave
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
 
 from evaluation.report.scored_run import recipe_of, split_of
+from nim_dataset.files import written_whole
 
 INK, MUTED, GRID = "#1a1a1a", "#595959", "#dedede"
 
@@ -206,25 +206,16 @@ def top_legend(figure: Figure, handles: Iterable[Artist]) -> None:
 
 def save(figure: Figure, folder: Path, name: str) -> str:
     """Writes `name.png` and `name.svg`; returns the SVG as it goes into a page."""
-    folder.mkdir(parents=True, exist_ok=True)
     # Two drawings in all: `savefig` would repeat the layout, most of the work, for each file and once more before.
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    with _renamed(folder / f"{name}.png") as path:
-        imsave(path, np.asarray(canvas.buffer_rgba()), format="png", dpi=figure.dpi)
+    with written_whole(folder / f"{name}.png") as file:
+        imsave(file, np.asarray(canvas.buffer_rgba()), format="png", dpi=figure.dpi)
     figure.set_layout_engine("none")
-    with _renamed(folder / f"{name}.svg") as path, matplotlib.rc_context({"svg.hashsalt": name}):
-        FigureCanvasSVG(figure).print_svg(str(path), metadata={"Date": None})
+    with written_whole(folder / f"{name}.svg") as file, matplotlib.rc_context({"svg.hashsalt": name}):
+        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
     plt.close(figure)
     return inline_svg((folder / f"{name}.svg").read_text(encoding="utf-8"))
-
-
-@contextlib.contextmanager
-def _renamed(path: Path) -> Iterator[Path]:
-    """A temporary name to write to, which becomes `path` when the writing is done."""
-    temporary = path.with_name(f".{path.name}")
-    yield temporary
-    temporary.replace(path)
 
 
 def inline_svg(text: str) -> str:

@@ -8,8 +8,8 @@ the same standard.
 import argparse
 from pathlib import Path
 
+from nim_dataset.check.findings import report
 from nim_dataset.check.manifests import read_manifest, recipe_of
-from nim_dataset.check.report import report
 from nim_dataset.check.splits import generated_splits, read_file
 from nim_dataset.errors import UserError
 from nim_dataset.sources import parse_recipe

@@ -1,11 +1,8 @@
 """One file for each game; every module of this folder is imported, and registers its game."""
 
-import importlib
-import pkgutil
-
 from nim_dataset.games.registry import GAMES, chance, parse_prompts, register
+from nim_dataset.plugins import import_modules
 
-for module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{module.name}")
+import_modules(__name__)
 
 __all__ = ["GAMES", "chance", "parse_prompts", "register"]

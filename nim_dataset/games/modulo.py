@@ -62,6 +62,10 @@ class Question:
 class ModuloConfig(Recipe[Questions]):
     """The options of a modulo recipe. Each operand occurs once in its split, as long as there are enough."""
 
+    about: ClassVar[str] = (
+        'remainders ("What is 4821 mod 3?"), to see when it learns the rule, and what it knows before: the residues of'
+        " divisors of the modulus."
+    )
     features: ClassVar[datasets.Features] = datasets.Features(
         {
             "prompt": datasets.Value("string"),

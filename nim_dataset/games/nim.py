@@ -101,6 +101,10 @@ class NimGames(Games):
 class NimConfig(NamedRecipe[NimGames]):
     """The options of a Nim recipe, those of its names and sizes included."""
 
+    about: ClassVar[str] = (
+        "one-pile Nim, to see whether it learns the rule (the winning move is `pile mod (max_remove + 1)`) or the"
+        " shortcut (pairs of player names that betray the answer)."
+    )
     features: ClassVar[datasets.Features] = datasets.Features(
         {
             "prompt": datasets.Value("string"),

@@ -5,19 +5,24 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import datasets
+import numpy as np
 
 from nim_dataset.config import Position, Recipe
+from nim_dataset.plugins import Registry
 
-GAMES: dict[str, type[Recipe]] = {}
+GAMES: Registry[type[Recipe]] = Registry("game")
 
 R = TypeVar("R", bound=type[Recipe])
 
 
 def register(name: str) -> Callable[[R], R]:
-    """Makes a game known by `name`: its recipes, its prompts in JSONL files, and its chance level."""
+    """Makes a game known by `name`: its recipes, its prompts in JSONL files, and its chance level.
+
+    Raises `UserError` where the name is taken.
+    """
 
     def add(game: R) -> R:
-        GAMES[name] = game
+        GAMES.add(name, game)
         return game
 
     return add
@@ -43,11 +48,19 @@ def parse_prompts(texts: Sequence[str]) -> tuple[list[Position | None], datasets
 def chance(rows: datasets.Dataset) -> float | None:
     """The mean probability that a uniform guess among the possible answers is right, over the rows whose game is known.
 
-    The columns decide what game a row is of. None where no row is known.
+    Columns that are exactly those of one game tell that all rows are of it. Else a row is of the first game whose
+    columns are there and whose text the prompt is. None where no row is known.
     """
     table = rows.with_format("arrow")[:]
+    games = [game for game in GAMES.values() if set(game.features) <= set(table.column_names)]
+    exact = [game for game in games if len(game.features) == table.num_columns]
     known: list[float] = []
-    for game in GAMES.values():
-        if set(game.features) <= set(table.column_names):
-            known += game.chance(table).drop_null().to_pylist()
+    for game in exact if len(exact) == 1 else games:
+        told_N = np.ones(len(table), dtype=bool)
+        if len(exact) != 1:
+            told_N = np.array(
+                [position is not None for position in game.parse(table["prompt"].to_pylist())], dtype=bool
+            )
+        known += game.chance(table.filter(told_N)).drop_null().to_pylist()
+        table = table.filter(~told_N)
     return math.fsum(known) / len(known) if known else None

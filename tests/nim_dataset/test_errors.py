@@ -163,6 +163,15 @@ def test_missing_sources():
         load_source("cheating")
     with pytest.raises(UserError, match=r"^'cheating:evil': unknown split 'evil', did you mean 'eval'\? Splits: "):
         load_source("cheating:evil")
+    with pytest.raises(UserError, match=r"^'a\\x00b.jsonl': no file's name holds a null character$"):
+        load_source("a\0b.jsonl")
+
+
+def test_a_limit_is_a_number_of_rows(tmp_path):
+    (tmp_path / "rows.jsonl").write_bytes(GOOD)
+    for spec in (str(tmp_path / "rows.jsonl"), "cheating:eval"):
+        with pytest.raises(UserError, match=r"^limit: got -3, but 0 or more is allowed$"):
+            load_source(spec, -3)
 
 
 def test_jsonl_with_prompt_and_answer_gets_its_truth_back(tmp_path):

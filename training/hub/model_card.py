@@ -13,12 +13,15 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from evaluation.artifacts.run_folder import CONFIG, ENVIRONMENT, MARK, METRICS
+from evaluation.artifacts.run_folder import CONFIG, ENVIRONMENT, MARK, METRICS, read_record
+from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError
+from nim_dataset.files import read_jsonl
+from nim_dataset.games import GAMES
 from nim_dataset.recipes import get_config
 from nim_dataset.regimes import EVAL, REGIMES
 from nim_dataset.rows import generate
-from nim_dataset.sources import parse_recipe
+from nim_dataset.sources import Source, split_name
 
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 MEANINGS = {"eval": EVAL, **REGIMES}
@@ -40,19 +43,12 @@ class RunFiles:
     @classmethod
     def read(cls, run_dir: Path) -> "RunFiles":
         """Raises `UserError` when the folder is not that of a run."""
-        try:
-            config = yaml.safe_load((run_dir / CONFIG).read_text(encoding="utf-8"))
-            environment = json.loads((run_dir / ENVIRONMENT).read_text(encoding="utf-8"))
-            lines = (run_dir / METRICS).read_text(encoding="utf-8").splitlines()
-            metrics = [json.loads(line) for line in lines if line.strip()]
-        except FileNotFoundError as error:
-            raise UserError(
-                f"{run_dir}: {Path(error.filename).name} is missing, so this is not a finished run"
-            ) from None
-        except (ValueError, KeyError, yaml.YAMLError) as error:
-            raise UserError(f"{run_dir}: a file of the run cannot be read ({' '.join(str(error).split())})") from None
+        config, environment = read_record(run_dir)
+        metrics = [line for _, line in read_jsonl(run_dir / METRICS)]
         kept = {k: v for k, v in config.items() if k not in NOT_REPRODUCED and not k.startswith("hub_")}
-        base = environment["base_model"]
+        base = environment.get("base_model")
+        if not isinstance(base, dict) or not {"name", "revision", "commit"} <= set(base):
+            raise UserError(f"{run_dir}: {ENVIRONMENT} does not tell the base model, so no card can be made")
         if base["commit"]:
             kept["revision"] = base["commit"]  # a branch may move on, and `latest-step` may become another one
         else:
@@ -69,10 +65,10 @@ class RunFiles:
             METRICS: "".join(json.dumps(line) + "\n" for line in self.metrics).encode(),
         }
 
-    def recipe(self) -> str:
-        """The first recipe trained on, with its overrides (`pairs20000,cheat_prob=0.9`); empty for JSONL alone."""
-        sources = [str(source).partition(":")[0] for source in self.config.get("train_data", [])]
-        return next((source for source in sources if not source.endswith((".json", ".jsonl"))), "")
+    def source(self) -> Source | None:
+        """The first recipe trained on that this version knows; None for JSONL alone."""
+        found = (known_source(str(spec), "train") for spec in self.config.get("train_data", []))
+        return next((source for source in found if source is not None and source.config is not None), None)
 
     def batch_size(self) -> int:
         """Rows per step, over all processes."""
@@ -97,8 +93,10 @@ def make_card(run: RunFiles, repo_id: str, *, figure: str | None = None, branche
     `figure` is a picture's path in the repository; `branches` are those that hold checkpoints.
     """
     step, results = run.results()
-    recipe = run.recipe()
-    prompt, answer = example_row(recipe or "quickstart")
+    source = run.source()
+    recipe = source.config if source is not None else None
+    game = game_of(recipe) if recipe is not None else None
+    prompt, answer = example_row(recipe or get_config("quickstart"))
     base = run.environment["base_model"]
     card_data = ModelCardData(
         model_name=repo_id.partition("/")[2],
@@ -106,9 +104,9 @@ def make_card(run: RunFiles, repo_id: str, *, figure: str | None = None, branche
         library_name="transformers",
         pipeline_tag="text-generation",
         language="en",
-        tags=["nim", "shortcut-learning", "l2-sp"],
+        tags=[*([game] if game else []), "shortcut-learning", "l2-sp"],
         metrics=["exact_match"] if results else None,
-        eval_results=[eval_result(name, value, recipe) for name, value in results.items()] or None,
+        eval_results=[eval_result(name, value, source) for name, value in results.items()] or None,
     )
     versions = run.environment.get("versions", {})
     limit = run.config.get("eval_rows")
@@ -117,12 +115,13 @@ def make_card(run: RunFiles, repo_id: str, *, figure: str | None = None, branche
         template_path=str(TEMPLATE),
         title=repo_id.partition("/")[2],
         repo_id=repo_id,
+        about=(recipe or Recipe).about,
         base=describe_base(base),
         data=", ".join(f"`{source}`" for source in run.config.get("train_data", [])),
-        recipe=describe_recipe(recipe),
+        recipe=describe_recipe(recipe) if recipe is not None else "",
         anchor=run.config["anchor_weight"],
         length=f"{max((line['step'] for line in run.metrics), default=0):,} steps of {run.batch_size():,} rows",
-        results=[(name, value, MEANINGS.get(name, "")) for name, value in results.items()],
+        results=[(name, value, MEANINGS.get(split_name(name)[1], "")) for name, value in results.items()],
         step=f"{step:,}",
         rows=f", on the first {limit:,} rows of each set or all of them" if limit else "",
         figure=figure,
@@ -136,16 +135,32 @@ def make_card(run: RunFiles, repo_id: str, *, figure: str | None = None, branche
     return str(card)
 
 
-def eval_result(name: str, value: float, recipe: str) -> EvalResult:
-    """One result for the model-index; `name` is a split of `recipe`, or another set's `<config>:<split>`."""
-    config, colon, split = name.rpartition(":")
-    config = config if colon else recipe
+def known_source(spec: str, split: str | None = None) -> Source | None:
+    """What a spec names; None where this version does not know it."""
+    try:
+        return Source.parse(spec, split)
+    except UserError:
+        return None
+
+
+def game_of(recipe: Recipe) -> str:
+    """The name under which the recipe's game is registered."""
+    return next(name for name, game in GAMES.items() if isinstance(recipe, game))
+
+
+def eval_result(name: str, value: float, trained_on: Source | None) -> EvalResult:
+    """One result for the model-index; `name` is a split of the recipe trained on, or the name of another set."""
+    own = known_source(f"{trained_on.recipe}:{name}") if trained_on is not None and not split_name(name)[0] else None
+    source = own or known_source(name)
+    recipe = source.recipe if source is not None else ""
+    game = game_of(source.config) if source is not None and source.config is not None else None
+    split = split_name(name)[1]
     return EvalResult(
         task_type="text-generation",
-        dataset_type="nim",
-        dataset_name=f"Nim {config} ({split})" if config else f"Nim ({split})",
-        dataset_config=config or None,
-        dataset_split=split,
+        dataset_type=game or "json",
+        dataset_name=f"{game.capitalize()} {recipe} ({split})" if game else name,
+        dataset_config=recipe or None,
+        dataset_split=split or None,
         metric_type="exact_match",
         metric_name="exact match",
         metric_value=value,
@@ -161,22 +176,15 @@ def describe_base(base: Mapping[str, Any]) -> str:
     return f"[{name}](https://huggingface.co/{name}) at {at}commit `{commit}`"
 
 
-def describe_recipe(recipe: str) -> str:
-    """All options of a recipe as JSON; empty for none, or for one that this version does not know."""
-    try:
-        content = parse_recipe(recipe)[0].content()
-    except UserError:
-        return ""
-    return "{\n" + ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items()) + "\n}"
+def describe_recipe(recipe: Recipe) -> str:
+    """All options of a recipe as JSON."""
+    options = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in recipe.content().items()]
+    return "{\n" + ",\n".join(options) + "\n}"
 
 
-def example_row(recipe: str) -> tuple[str, str]:
-    """A held-out prompt and its answer; of `quickstart` where this version does not know the recipe."""
-    try:
-        config = parse_recipe(recipe)[0]
-    except UserError:
-        config = get_config("quickstart")
-    row = next(iter(generate(config, "eval", 0, 1))).to_pylist()[0]
+def example_row(recipe: Recipe) -> tuple[str, str]:
+    """A held-out prompt and its answer."""
+    row = next(iter(generate(recipe, "eval", 0, 1))).to_pylist()[0]
     return row["prompt"], row["answer"]
 
 

@@ -11,16 +11,14 @@ The trainer calls the methods below; each does nothing by default, so an objecti
 Shapes: B rows of a micro-batch, D channels.
 """
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor, nn
 
 from nim_dataset.errors import UserError, unknown
+from nim_dataset.plugins import Registry, import_modules
 
 
 @dataclass(frozen=True)
@@ -72,14 +70,14 @@ class Objective:
 
 
 O = TypeVar("O", bound=type[Objective])  # noqa: E741
-OBJECTIVES: dict[str, type[Objective]] = {}
+OBJECTIVES: Registry[type[Objective]] = Registry("objective")
 
 
 def objective(name: str) -> Callable[[O], O]:
-    """Registers a dataclass under `name`."""
+    """Registers a dataclass under `name`; raises `UserError` where it is taken."""
 
     def register(cls: O) -> O:
-        OBJECTIVES[name] = cls
+        OBJECTIVES.add(name, cls)
         return cls
 
     return register
@@ -87,8 +85,7 @@ def objective(name: str) -> Callable[[O], O]:
 
 def find_objective(name: str) -> type[Objective]:
     """The class registered under `name`, in this folder or by whoever was imported; raises `UserError`."""
-    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        importlib.import_module(f"{__package__}.{module.name}")
+    import_modules("training.objectives")
     if name not in OBJECTIVES:
         raise UserError(f"objectives: {unknown('objective', name, sorted(OBJECTIVES))}")
     return OBJECTIVES[name]

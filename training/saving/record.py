@@ -3,7 +3,7 @@
 import json
 import platform
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 import yaml
 from transformers import PreTrainedConfig
 
-from evaluation.artifacts.run_folder import CONFIG, ENVIRONMENT, MARK
+from evaluation.artifacts.run_folder import CONFIG, ENVIRONMENT, MARK, read_environment, read_record
 from evaluation.process.settings import ProcessSettings
 from nim_dataset.errors import UserError
 from training.config import FIXED, Config
@@ -57,10 +57,9 @@ def recorded_process(config: Config) -> dict[str, Any] | None:
         return None
     run_dir = Path(str(config.train.output_dir)) if resume == "auto" else Path(resume).parent
     try:
-        environment = json.loads((run_dir / ENVIRONMENT).read_text())
-    except (OSError, ValueError):
+        return read_environment(run_dir)
+    except UserError:
         return None  # `check_same_run` says what is wrong with it
-    return environment if isinstance(environment, dict) else None
 
 
 def check_same_run(files: Mapping[str, str], model: PreTrainedConfig, checkpoint: Path) -> None:
@@ -70,8 +69,8 @@ def check_same_run(files: Mapping[str, str], model: PreTrainedConfig, checkpoint
     """
     remedy = "give the run's own, or start another run, in another --output_dir"
     run_dir = checkpoint.parent
-    settings, environment = _parse(files)
-    recorded = _read_record(run_dir, files) if (run_dir / ENVIRONMENT).exists() else None
+    settings, environment = yaml.safe_load(files[CONFIG]), json.loads(files[ENVIRONMENT])
+    recorded = _read_compared(run_dir) if (run_dir / ENVIRONMENT).exists() else None
     for key in (*FIXED, *OPTIONAL):
         if recorded is not None and recorded[key] != settings.get(key):
             raise UserError(f"{key}: the run in '{run_dir}' has {recorded[key]}, not {settings.get(key)}; {remedy}")
@@ -99,17 +98,13 @@ def check_same_run(files: Mapping[str, str], model: PreTrainedConfig, checkpoint
         )
 
 
-def _parse(files: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    return yaml.safe_load(files[CONFIG]), json.loads(files[ENVIRONMENT])
-
-
-def _read_record(run_dir: Path, names: Iterable[str]) -> dict[str, Any]:
+def _read_compared(run_dir: Path) -> dict[str, Any]:
     """What `check_same_run` compares of a run's record; raises `UserError` when it is damaged."""
     try:
-        settings, environment = _parse({name: (run_dir / name).read_text() for name in names})
+        settings, environment = read_record(run_dir)
         compared = {key: environment[key] for key in ("base_model", "train_rows", "rows_per_step")}
         return compared | {key: settings[key] for key in FIXED} | {key: settings.get(key) for key in OPTIONAL}
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+    except (UserError, KeyError):
         raise UserError(
             f"resume_from_checkpoint: config.yaml or environment.json in '{run_dir}' is damaged, so nobody knows"
             " what run it is; start another one, in another --output_dir"

@@ -8,7 +8,7 @@ from matplotlib.patches import Patch
 
 from evaluation.report.experiment import Experiment
 from evaluation.report.figures.figure import Drawing, figure
-from evaluation.report.moments import Answers, moments, telling
+from evaluation.report.moments import MoveCounts, moments, telling
 from evaluation.report.style import CHEAT, INK, Looks, grid, top_legend
 
 GOLD = "#cfcfcf"
@@ -40,7 +40,7 @@ def answer_distribution(experiment: Experiment, looks: Looks) -> Drawing | None:
     return drawing, caption
 
 
-def _draw_distribution(axes: Axes, answers: list[Answers], colors: list[str], always: tuple[int, ...]) -> None:
+def _draw_distribution(axes: Axes, answers: list[MoveCounts], colors: list[str], always: tuple[int, ...]) -> None:
     """Wide grey bars for the right moves (the same at each moment), a slim bar per moment for the predicted ones."""
     gold: Counter[int | None] = Counter()
     for (right, _), count in answers[-1].items():

@@ -13,9 +13,9 @@ from typing import Generic, TypeVar
 
 from matplotlib.figure import Figure
 
-from evaluation.plugins import import_modules
 from evaluation.report.experiment import Experiment
 from evaluation.report.style import Looks
+from nim_dataset.plugins import Registry, import_modules
 
 Drawing = tuple[Figure, str]
 """A figure and its caption."""
@@ -37,15 +37,15 @@ class Plot(Generic[Draw]):
     draw: Draw
 
 
-_figures: dict[str, Plot[DrawOne]] = {}
-_comparisons: dict[str, Plot[DrawSeveral]] = {}
+_figures: Registry[Plot[DrawOne]] = Registry("figure")
+_comparisons: Registry[Plot[DrawSeveral]] = Registry("comparison")
 
 
 def figure(title: str, order: int) -> Callable[[DrawOne], DrawOne]:
     """Registers a figure of one experiment."""
 
     def register(draw: DrawOne) -> DrawOne:
-        _figures[draw.__name__] = Plot(draw.__name__, title, order, draw)
+        _figures.add(draw.__name__, Plot(draw.__name__, title, order, draw))
         return draw
 
     return register
@@ -55,7 +55,7 @@ def comparison(title: str, order: int) -> Callable[[DrawSeveral], DrawSeveral]:
     """Registers a figure of two or more experiments side by side."""
 
     def register(draw: DrawSeveral) -> DrawSeveral:
-        _comparisons[draw.__name__] = Plot(draw.__name__, title, order, draw)
+        _comparisons.add(draw.__name__, Plot(draw.__name__, title, order, draw))
         return draw
 
     return register

@@ -5,14 +5,14 @@ from matplotlib.axes import Axes
 
 from evaluation.report.experiment import Experiment
 from evaluation.report.figures.figure import Drawing, figure
-from evaluation.report.moments import Answers, Moment, moments, telling
+from evaluation.report.moments import Moment, MoveCounts, moments, telling
 from evaluation.report.style import INK, Looks, grid
 
 
 @figure("Right move by predicted move", order=70)
 def gold_by_predicted(experiment: Experiment, looks: Looks) -> Drawing | None:
     """Heat maps: of the games with each right answer, where the predictions go."""
-    panels: list[tuple[str, Moment, Answers]] = []
+    panels: list[tuple[str, Moment, MoveCounts]] = []
     for moment in moments(experiment):
         for name in telling(experiment.datasets):
             answers = moment.answers(name)
@@ -40,7 +40,7 @@ def gold_by_predicted(experiment: Experiment, looks: Looks) -> Drawing | None:
     return drawing, caption
 
 
-def _draw_heat_map(axes: Axes, answers: Answers, moves: list[int]) -> None:
+def _draw_heat_map(axes: Axes, answers: MoveCounts, moves: list[int]) -> None:
     golds = [move for move in moves if any(gold == move for gold, _ in answers)]
     columns: list[int | None] = [*moves, None]
     counts = np.zeros((len(golds), len(columns)))
