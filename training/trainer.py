@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 from transformers.trainer_utils import seed_worker
 
+from evaluation.artifacts.models import BrokenCheckpointError, load_weights
 from evaluation.nim_accuracy.nim_accuracy import text_matches
 from evaluation.predict import answer_budget, predict
 from nim_dataset.errors import UserError, unknown
@@ -174,8 +175,13 @@ class AnchoredTrainer(AtomicSaves):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
             # Trainer loads by the names on disk and passes over those that differ from the model's own, such as
-            # `embed_out` for GPT-NeoX's `lm_head`; `from_pretrained` knows them, and `strict` leaves nothing out.
-            saved = type(self.model).from_pretrained(resume_from_checkpoint, dtype=self.model.dtype)
+            # `embed_out` for GPT-NeoX's `lm_head`; `load_weights` knows them, and `strict` leaves nothing out.
+            try:
+                saved = load_weights(resume_from_checkpoint, architecture=type(self.model))
+            except BrokenCheckpointError as error:
+                raise UserError(
+                    f"resume_from_checkpoint: could not load '{resume_from_checkpoint}' ({error}); give another"
+                ) from None
             self.model.load_state_dict(saved.state_dict(), strict=True)
         self._load_objectives(Path(resume_from_checkpoint) / OBJECTIVES_FILE)
 
