@@ -138,3 +138,12 @@ def test_a_checkpoint_without_all_of_its_weights_is_not_gone_on_from(
     with pytest.raises(UserError, match=rf"resume_from_checkpoint: could not load '.*checkpoint-2' \({message}"):
         train(tmp_path, "--resume_from_checkpoint", "auto")
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["environment.json", "config.yaml"])
+def test_a_folder_whose_record_was_half_written_can_be_used_again(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()  # so that this file of the record cannot be written
+    with pytest.raises(UserError, match=f"could not write {name}"):
+        train(tmp_path)
+    (tmp_path / name).rmdir()
+    assert train(tmp_path) == 0
