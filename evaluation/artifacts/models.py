@@ -107,12 +107,13 @@ def _on_the_hub(repo_id: str) -> list[Checkpoint]:
 def branches_by_step(repo_id: str) -> tuple[list[tuple[int, GitRefInfo]], str | None]:
     """A Hub repository's branches `stepN` and `step-N` (which `training.push` makes) by step, and the commit of main.
 
-    Raises what `huggingface_hub` raises where the repository or the Hub is not there.
+    Of `step3` and `step-3`, the latter is taken. Raises what `huggingface_hub` raises where the repository or the Hub
+    is not there.
     """
-    branches = HfApi().list_repo_refs(repo_id).branches
-    named = [(match, branch) for branch in branches if (match := re.fullmatch(r"step-?([0-9]+)", branch.name))]
-    steps = sorted(((int(match[1]), branch) for match, branch in named), key=lambda pair: (pair[0], pair[1].name))
-    return steps, next((branch.target_commit for branch in branches if branch.name == "main"), None)
+    branches = sorted(HfApi().list_repo_refs(repo_id).branches, key=lambda branch: branch.name, reverse=True)
+    named = [(re.fullmatch(r"step-?(0|[1-9][0-9]*)", branch.name), branch) for branch in branches]
+    by_step = {int(match[1]): branch for match, branch in named if match}  # "step-3" comes after "step3", and stays
+    return sorted(by_step.items()), next((branch.target_commit for branch in branches if branch.name == "main"), None)
 
 
 def load_weights(name: str, revision: str | None = None, architecture: Any = AutoModelForCausalLM) -> PreTrainedModel:

@@ -83,7 +83,7 @@ def test_a_run_clears_what_a_run_wrote_and_nothing_else(tmp_path: Path, data: An
     run = tmp_path / "run"
     run.mkdir()
     (run / "notes.txt").write_text("mine")
-    for name in ("checkpoint-best-3", "checkpoint-1-keep", "checkpoint-old-run-7"):
+    for name in ("checkpoint-best-3", "checkpoint-1-keep", "checkpoint-old-run-7", "checkpoint-03"):
         (run / name).mkdir()
         (run / name / "model.safetensors").write_bytes(b"weights")
     kept = contents(run)
