@@ -30,7 +30,8 @@ class Batch:
     model: nn.Module
     """As the Trainer calls it: wrapped by DDP or FSDP, where these are in use."""
     columns: Mapping[str, Any]
-    """The columns that the objective asked for: a tensor of B numbers each, or a list of B other values."""
+    """The columns that the objective asked for, each of one kind in all batches of a run: a tensor (B), where every row
+    trained on has a number there, else a list of B values, None for null."""
     loss: Tensor
     """The loss of the answers: this micro-batch's share of the mean over all answer tokens of the step."""
     decision_states_BD: tuple[Tensor, ...]

@@ -12,6 +12,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+import nim_dataset
 from nim_dataset.errors import UserError
 from training.config import parse_config
 from training.data.encoding import AnswerCollator, decision_states, encode_rows
@@ -116,6 +117,20 @@ def test_a_mistake_in_objectives_is_one_line(tmp_path: Path, text: str, message:
 def test_a_column_that_the_rows_lack_is_one_line(data: Any) -> None:
     with pytest.raises(UserError, match=r"objectives: the rows of 'mine' have no column 'operand'; they have .*prompt"):
         encode_rows(data.rows, data.tokenizer, 128, "mine", ["operand"])
+
+
+def test_a_column_is_of_one_kind_in_all_batches(data: Any) -> None:
+    rows = nim_dataset.load("cheating", "train", n_train=64)
+    moves = rows["cheat_move"][:]
+    numbers = [i for i, move in enumerate(moves) if move is not None]
+    assert 0 < len(numbers) < len(moves)
+    columns = ("cheat_move", "coins")
+    encoded = encode_rows(rows, data.tokenizer, 128, "mine", columns)
+    collate = AnswerCollator(data.tokenizer.pad_token_id, columns=columns)
+    for some in (numbers, range(64)):
+        batch = collate([encoded[i] for i in some])
+        assert batch["cheat_move"] == [moves[i] for i in some]
+        assert torch.equal(batch["coins"], torch.tensor([rows["coins"][i] for i in some]))
 
 
 def test_a_batch_keeps_what_is_asked_and_states_at_the_decision_are_those_of_either_layout(data: Any) -> None:
