@@ -19,7 +19,7 @@ from pathlib import Path
 import datasets
 import torch
 from accelerate import PartialState
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
@@ -97,19 +97,23 @@ class Materials:
 
     base: BaseModel
     rows: EncodedRows
+    """Of all phases, one after another."""
+    phase_rows: list[int]
+    """How many are each phase's."""
     eval_sets: dict[str, Dataset]
 
 
 def prepare(config: Config) -> Materials:
     """Loads and encodes the rows, loads the base model; raises `UserError` where they do not fit each other."""
     with PartialState().main_process_first():
-        (phase,) = config.phases
-        train_rows, eval_sets = load_train(phase, config.train.seed), load_eval(config.data)
+        train_sets = [load_train(phase, config.train.seed) for phase in config.phases]
+        eval_sets = load_eval(config.data)
     base = load_base(config.model, config.train.seed)
     columns = dict.fromkeys(column for objective in config.objectives.values() for column in objective.columns)
-    name = ", ".join(phase.data)
+    name = ", ".join(dict.fromkeys(spec for phase in config.phases for spec in phase.data))
+    train_rows = concatenate_datasets(train_sets)
     rows = encode_rows(train_rows, base.tokenizer, config.data.max_length, name, tuple(columns))
-    materials = Materials(base, rows, eval_sets)
+    materials = Materials(base, rows, [len(rows) for rows in train_sets], eval_sets)
     check_rows_fit(config, materials)
     return materials
 
@@ -122,9 +126,10 @@ def check_rows_fit(config: Config, materials: Materials) -> None:
         raise UserError(
             f"model: '{base.name}' holds {positions} tokens, the longest row has {longest}; take another model"
         )
-    if args.dataloader_drop_last and len(rows) < args.train_batch_size * processes:
+    fewest = min(materials.phase_rows)
+    if args.dataloader_drop_last and fewest < args.train_batch_size * processes:
         raise UserError(
-            f"dataloader_drop_last: {len(rows)} rows are less than a batch of {args.train_batch_size} on each of"
+            f"dataloader_drop_last: {fewest} rows are less than a batch of {args.train_batch_size} on each of"
             f" {processes} processes, and would all be dropped; lower --per_device_train_batch_size"
         )
     for name, eval_rows in materials.eval_sets.items():
@@ -210,6 +215,7 @@ def make_trainer(
             model=materials.base.model,
             args=args,
             train_dataset=materials.rows,
+            phases=[(n, phase.steps) for n, phase in zip(materials.phase_rows, config.phases, strict=True)],
             eval_dataset=materials.eval_sets,
             processing_class=materials.base.tokenizer,
             objectives=config.objectives,
