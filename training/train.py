@@ -65,9 +65,10 @@ def run(config: Config) -> int:
 
 def train(config: Config, run_dir: Path) -> int:
     """Trains in the folder, which is this run's alone; returns the exit status."""
-    push = config.train.push_to_hub  # `fit` turns it off: the Trainer's own would push staging folders
+    push = config.train.push_to_hub
     materials = prepare(config)
     start = open_run(config, run_dir, materials)
+    config.train.push_to_hub = False  # the Trainer's own would push staging folders
     stopped = fit(config, run_dir, materials, start)
     if not stopped:
         publish(config, run_dir, push)
@@ -181,11 +182,7 @@ def fit(config: Config, run_dir: Path, materials: Materials, start: Start) -> bo
     checkpoint = start.checkpoint
     say(f"{'continuing from ' + str(checkpoint) if checkpoint else 'starting'}; writing to {run_dir}/")
     if checkpoint is not None and is_finished(checkpoint, config.train.max_steps):
-        say("this run is complete already; --overwrite_output_dir starts it over")
-        if PartialState().is_main_process:  # it may have been killed before it published its model
-            if model_files(run_dir) is None:
-                opening.begin(run_dir, start.record, start_over=False)
-            copy_model(checkpoint, run_dir)
+        finish(run_dir, start.record, checkpoint)
         return False
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -202,12 +199,20 @@ def fit(config: Config, run_dir: Path, materials: Materials, start: Start) -> bo
     return False
 
 
+def finish(run_dir: Path, files: dict[str, str], checkpoint: Path) -> None:
+    """Publishes the model of a run's last checkpoint: the run may have been killed before it did so."""
+    say("this run is complete already; --overwrite_output_dir starts it over")
+    if PartialState().is_main_process:
+        if model_files(run_dir) is None:
+            opening.begin(run_dir, files, start_over=False)
+        copy_model(checkpoint, run_dir)
+
+
 def make_trainer(
     config: Config, run_dir: Path, materials: Materials, start: Start, more: list[TrainerCallback]
 ) -> AnchoredTrainer:
     """The trainer of this run; raises `UserError` for a tool or an optimizer that is not there."""
     args = config.train
-    args.push_to_hub = False
     begin = callbacks.Begin(lambda: opening.begin(run_dir, start.record, args.overwrite_output_dir))
     measure = callbacks.SaveAndMeasure(args.save_at, bool(materials.eval_sets))
     try:
