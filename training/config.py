@@ -61,8 +61,10 @@ class Config:
             for f in dataclasses.fields(part):
                 if f.name in shown:
                     values[f.name] = _plain(getattr(part, f.name))
-        others = {name: _plain(objective) for name, objective in self.objectives.items() if name != "anchor"}
-        return yaml.safe_dump(values | ({"objectives": others} if others else {}), sort_keys=False)
+        objectives = {name: _plain(objective) for name, objective in self.objectives.items()}
+        objectives.get("anchor", {}).pop("weight", None)  # which goes by its short name
+        objectives = {name: options for name, options in objectives.items() if options or name != "anchor"}
+        return yaml.safe_dump(values | ({"objectives": objectives} if objectives else {}), sort_keys=False)
 
 
 def _plain(value: Any) -> Any:

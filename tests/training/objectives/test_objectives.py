@@ -4,6 +4,7 @@ import importlib.util
 import json
 import shutil
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from nim_dataset.errors import UserError
 from training.config import parse_config
 from training.data.encoding import AnswerCollator, decision_states, encode_rows
 from training.data.end_to_end import BY_ROW, OWN, attention
+from training.objectives.anchor import Anchor
 from training.train import main
 
 FLAGS = (
@@ -91,6 +93,18 @@ def test_objectives_are_options_by_name(tmp_path: Path) -> None:
     (tmp_path / "again.yaml").write_text(config.to_yaml())
     assert parse_config(["--config", str(tmp_path / "again.yaml")]).objectives == config.objectives
     assert list(parse_config(["--config", str(path), "--anchor_weight", "0"]).objectives) == ["toy"]
+
+
+def test_the_anchor_s_further_options_are_recorded() -> None:
+    @dataclass
+    class Layered(Anchor):
+        layers: int = 2
+
+    config = parse_config(["--train_data", "357", "--anchor_weight", "3"])
+    assert "objectives" not in yaml.safe_load(config.to_yaml())
+    recorded = yaml.safe_load(replace(config, objectives={"anchor": Layered(3, layers=5)}).to_yaml())
+    assert recorded["anchor_weight"] == 3
+    assert recorded["objectives"] == {"anchor": {"layers": 5}}
 
 
 @pytest.mark.parametrize(
