@@ -40,7 +40,12 @@ class Batch:
 
 
 class Objective:
-    """Adds a loss, or a gradient, to the loss of the answers."""
+    """Adds a loss, or a gradient, to the loss of the answers.
+
+    The run's optimizer steps the model's parameters only. An objective with parameters of its own, such as a probe's,
+    makes them and an optimizer in `prepare`, and returns the states of both in `state_dict`. In `add_gradient` it
+    divides their gradients by `scale`, averages them over the processes, steps its optimizer and zeroes them.
+    """
 
     columns: ClassVar[tuple[str, ...]] = ()
     """Columns of the training rows that `Batch.columns` is to hold."""

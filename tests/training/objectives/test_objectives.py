@@ -55,6 +55,7 @@ def test_a_toy_objective_trains_logs_and_goes_on_exactly(tmp_path: Path) -> None
     assert lines[0]["loss"] == plain[0]["loss"]  # the loss is that of the answers alone
     assert lines[0]["grad_norm"] != plain[0]["grad_norm"]
     assert all(line["toy"] > 0 for line in lines)
+    assert len({line["toy_offset"] for line in lines}) == len(lines)  # its own parameter moves
     assert not all(torch.equal(weight, plain_weights[name]) for name, weight in weights.items())
 
     recorded = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
