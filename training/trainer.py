@@ -71,8 +71,8 @@ class AnchoredTrainer(AtomicSaves):
         )
         if self.objectives and self.is_deepspeed_enabled:
             raise UserError(
-                "anchor_weight: DeepSpeed hides the gradients that the anchor and other objectives add to; use FSDP2"
-                " (configs/accelerate/fsdp2.yaml), or --anchor_weight 0"
+                f"objectives: DeepSpeed hides the gradients that {', '.join(self.objectives)} add to; use FSDP2"
+                " (configs/accelerate/fsdp2.yaml), or train without objectives (the anchor: --anchor_weight 0)"
             )
         collator.end_to_end = self.end_to_end = (
             self.args.device.type == "cpu"
