@@ -44,14 +44,11 @@ class Config:
     train: TrainConfig
     objectives: dict[str, Objective]
     """By name; with the anchor, unless its weight is 0."""
+    phases: list[Phase]
+    """The parts of the run, in their order."""
     given: list[str]
     """The options that the file or a flag set."""
     print_only: bool = False
-
-    @property
-    def phases(self) -> list[Phase]:
-        """The parts of the run, in their order."""
-        return [Phase(tuple(self.data.train_data), tuple(self.data.train_weights), self.train.max_steps)]
 
     def to_yaml(self) -> str:
         """Everything that shapes the run, in a form that `--config` reads back."""
@@ -64,8 +61,10 @@ class Config:
             for f in dataclasses.fields(part):
                 if f.name in shown:
                     values[f.name] = _plain(getattr(part, f.name))
-        others = {name: _plain(objective) for name, objective in self.objectives.items() if name != "anchor"}
-        return yaml.safe_dump(values | ({"objectives": others} if others else {}), sort_keys=False)
+        objectives = {name: _plain(objective) for name, objective in self.objectives.items()}
+        objectives.get("anchor", {}).pop("weight", None)  # which goes by its short name
+        objectives = {name: options for name, options in objectives.items() if options or name != "anchor"}
+        return yaml.safe_dump(values | ({"objectives": objectives} if objectives else {}), sort_keys=False)
 
 
 def _plain(value: Any) -> Any:
@@ -125,7 +124,8 @@ def parse_config(argv: Sequence[str]) -> Config:
     else:
         nested.pop("anchor", None)
     objectives = {name: _objective(name, options) for name, options in nested.items()}
-    return Config(model, data, train, objectives, given, print_only=rest.print_config)
+    phases = [Phase(tuple(data.train_data), tuple(data.train_weights), train.max_steps)]
+    return Config(model, data, train, objectives, phases, given, print_only=rest.print_config)
 
 
 def _config_path(argv: Sequence[str]) -> str | None:

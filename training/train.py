@@ -19,7 +19,7 @@ from pathlib import Path
 import datasets
 import torch
 from accelerate import PartialState
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
@@ -65,9 +65,10 @@ def run(config: Config) -> int:
 
 def train(config: Config, run_dir: Path) -> int:
     """Trains in the folder, which is this run's alone; returns the exit status."""
-    push = config.train.push_to_hub  # `fit` turns it off: the Trainer's own would push staging folders
+    push = config.train.push_to_hub
     materials = prepare(config)
     start = open_run(config, run_dir, materials)
+    config.train.push_to_hub = False  # the Trainer's own would push staging folders
     stopped = fit(config, run_dir, materials, start)
     if not stopped:
         publish(config, run_dir, push)
@@ -97,19 +98,23 @@ class Materials:
 
     base: BaseModel
     rows: EncodedRows
+    """Of all phases, one after another."""
+    phase_rows: list[int]
+    """How many are each phase's."""
     eval_sets: dict[str, Dataset]
 
 
 def prepare(config: Config) -> Materials:
     """Loads and encodes the rows, loads the base model; raises `UserError` where they do not fit each other."""
     with PartialState().main_process_first():
-        (phase,) = config.phases
-        train_rows, eval_sets = load_train(phase, config.train.seed), load_eval(config.data)
+        train_sets = [load_train(phase, config.train.seed) for phase in config.phases]
+        eval_sets = load_eval(config.data)
     base = load_base(config.model, config.train.seed)
     columns = dict.fromkeys(column for objective in config.objectives.values() for column in objective.columns)
-    name = ", ".join(phase.data)
+    name = ", ".join(dict.fromkeys(spec for phase in config.phases for spec in phase.data))
+    train_rows = concatenate_datasets(train_sets)
     rows = encode_rows(train_rows, base.tokenizer, config.data.max_length, name, tuple(columns))
-    materials = Materials(base, rows, eval_sets)
+    materials = Materials(base, rows, [len(rows) for rows in train_sets], eval_sets)
     check_rows_fit(config, materials)
     return materials
 
@@ -122,9 +127,10 @@ def check_rows_fit(config: Config, materials: Materials) -> None:
         raise UserError(
             f"model: '{base.name}' holds {positions} tokens, the longest row has {longest}; take another model"
         )
-    if args.dataloader_drop_last and len(rows) < args.train_batch_size * processes:
+    fewest = min(materials.phase_rows)
+    if args.dataloader_drop_last and fewest < args.train_batch_size * processes:
         raise UserError(
-            f"dataloader_drop_last: {len(rows)} rows are less than a batch of {args.train_batch_size} on each of"
+            f"dataloader_drop_last: {fewest} rows are less than a batch of {args.train_batch_size} on each of"
             f" {processes} processes, and would all be dropped; lower --per_device_train_batch_size"
         )
     for name, eval_rows in materials.eval_sets.items():
@@ -176,11 +182,7 @@ def fit(config: Config, run_dir: Path, materials: Materials, start: Start) -> bo
     checkpoint = start.checkpoint
     say(f"{'continuing from ' + str(checkpoint) if checkpoint else 'starting'}; writing to {run_dir}/")
     if checkpoint is not None and is_finished(checkpoint, config.train.max_steps):
-        say("this run is complete already; --overwrite_output_dir starts it over")
-        if PartialState().is_main_process:  # it may have been killed before it published its model
-            if model_files(run_dir) is None:
-                opening.begin(run_dir, start.record, start_over=False)
-            copy_model(checkpoint, run_dir)
+        finish(run_dir, start.record, checkpoint)
         return False
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -197,12 +199,20 @@ def fit(config: Config, run_dir: Path, materials: Materials, start: Start) -> bo
     return False
 
 
+def finish(run_dir: Path, files: dict[str, str], checkpoint: Path) -> None:
+    """Publishes the model of a run's last checkpoint: the run may have been killed before it did so."""
+    say("this run is complete already; --overwrite_output_dir starts it over")
+    if PartialState().is_main_process:
+        if model_files(run_dir) is None:
+            opening.begin(run_dir, files, start_over=False)
+        copy_model(checkpoint, run_dir)
+
+
 def make_trainer(
     config: Config, run_dir: Path, materials: Materials, start: Start, more: list[TrainerCallback]
 ) -> AnchoredTrainer:
     """The trainer of this run; raises `UserError` for a tool or an optimizer that is not there."""
     args = config.train
-    args.push_to_hub = False
     begin = callbacks.Begin(lambda: opening.begin(run_dir, start.record, args.overwrite_output_dir))
     measure = callbacks.SaveAndMeasure(args.save_at, bool(materials.eval_sets))
     try:
@@ -210,6 +220,7 @@ def make_trainer(
             model=materials.base.model,
             args=args,
             train_dataset=materials.rows,
+            phases=[(n, phase.steps) for n, phase in zip(materials.phase_rows, config.phases, strict=True)],
             eval_dataset=materials.eval_sets,
             processing_class=materials.base.tokenizer,
             objectives=config.objectives,

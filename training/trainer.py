@@ -19,12 +19,13 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 from transformers.trainer_utils import seed_worker
 
+from evaluation.artifacts.models import BrokenCheckpointError, load_weights
 from evaluation.nim_accuracy.nim_accuracy import text_matches
 from evaluation.predict import answer_budget, predict
 from nim_dataset.errors import UserError, unknown
 from training.data.encoding import AnswerCollator, EncodedRows, decision_states
 from training.data.end_to_end import BY_ROW, attention, rows_stay_apart
-from training.data.phases import Batching, MicroBatches
+from training.data.phases import Batching, MicroBatches, PhaseRows
 from training.objectives.interface import Batch, Objective
 from training.saving.atomic import AtomicSaves
 
@@ -37,6 +38,7 @@ class AnchoredTrainer(AtomicSaves):
 
     Args (beyond the Trainer's):
         train_dataset: the encoded rows, with the columns that the objectives ask for; the trainer batches them itself.
+        phases: how many rows each phase has, which lie one after another, and its steps; by default, all are one phase.
         processing_class: the tokenizer that they were encoded with.
         objectives: by name; what joins the loss of the answers. A name is what its state is saved under.
         eval_dataset: a dict of datasets to measure exact match on (columns `prompt`, `answer`); the one named `eval` is
@@ -56,6 +58,7 @@ class AnchoredTrainer(AtomicSaves):
         train_dataset: EncodedRows,
         processing_class: PreTrainedTokenizerBase,
         objectives: Mapping[str, Objective] | None = None,
+        phases: Sequence[tuple[int, int]] | None = None,
         **kwargs: Any,
     ) -> None:
         self.objectives = dict(objectives or {})
@@ -68,8 +71,8 @@ class AnchoredTrainer(AtomicSaves):
         )
         if self.objectives and self.is_deepspeed_enabled:
             raise UserError(
-                "anchor_weight: DeepSpeed hides the gradients that the anchor and other objectives add to; use FSDP2"
-                " (configs/accelerate/fsdp2.yaml), or --anchor_weight 0"
+                f"objectives: DeepSpeed hides the gradients that {', '.join(self.objectives)} add to; use FSDP2"
+                " (configs/accelerate/fsdp2.yaml), or train without objectives (the anchor: --anchor_weight 0)"
             )
         collator.end_to_end = self.end_to_end = (
             self.args.device.type == "cpu"
@@ -77,16 +80,11 @@ class AnchoredTrainer(AtomicSaves):
             and self.args.neftune_noise_alpha is None  # whose noise depends on the layout
             and rows_stay_apart(self.model, train_dataset.longest_inputs())
         )
-        self.batching = Batching(
-            rows=len(train_dataset),
-            batch_size=self.args.train_batch_size,
-            accumulate=self.args.gradient_accumulation_steps,
-            processes=self.args.world_size,
-            seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
-            order=str(self.args.train_sampling_strategy),
-            drop_last=self.args.dataloader_drop_last,
-            lengths=train_dataset.lengths() if self.args.train_sampling_strategy == "group_by_length" else (),
-        )
+        self.phases: list[PhaseRows] = []
+        first_row = 0
+        for n_rows, steps in phases or [(len(train_dataset), self.args.max_steps)]:
+            self.phases.append(PhaseRows(self._batching(first_row, n_rows), steps, first_row))
+            first_row += n_rows
         self._prepared = False
         self._objectives_loss = torch.zeros((), device=self.args.device)
         self._tokens = torch.zeros((), dtype=torch.int64, device=self.args.device)
@@ -94,11 +92,24 @@ class AnchoredTrainer(AtomicSaves):
 
     # ---- The rows of each step ----
 
+    def _batching(self, first_row: int, n_rows: int) -> Batching:
+        by_length = self.args.train_sampling_strategy == "group_by_length"
+        return Batching(
+            rows=n_rows,
+            batch_size=self.args.train_batch_size,
+            accumulate=self.args.gradient_accumulation_steps,
+            processes=self.args.world_size,
+            seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
+            order=str(self.args.train_sampling_strategy),
+            drop_last=self.args.dataloader_drop_last,
+            lengths=self.train_dataset.lengths()[first_row : first_row + n_rows] if by_length else (),
+        )
+
     def get_train_dataloader(self) -> DataLoader[Any]:
         """The rows that `phases.py` gives to this process, step by step."""
         loader = DataLoader(
             self.train_dataset,
-            batch_sampler=MicroBatches(self.batching, self.args.process_index),
+            batch_sampler=MicroBatches(self.phases, self.args.process_index),
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
@@ -174,8 +185,13 @@ class AnchoredTrainer(AtomicSaves):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
             # Trainer loads by the names on disk and passes over those that differ from the model's own, such as
-            # `embed_out` for GPT-NeoX's `lm_head`; `from_pretrained` knows them, and `strict` leaves nothing out.
-            saved = type(self.model).from_pretrained(resume_from_checkpoint, dtype=self.model.dtype)
+            # `embed_out` for GPT-NeoX's `lm_head`; `load_weights` knows them, and `strict` leaves nothing out.
+            try:
+                saved = load_weights(resume_from_checkpoint, architecture=type(self.model))
+            except BrokenCheckpointError as error:
+                raise UserError(
+                    f"resume_from_checkpoint: could not load '{resume_from_checkpoint}' ({error}); give another"
+                ) from None
             self.model.load_state_dict(saved.state_dict(), strict=True)
         self._load_objectives(Path(resume_from_checkpoint) / OBJECTIVES_FILE)
 

@@ -1,6 +1,7 @@
 """Finding and loading models: a run's `checkpoint-N` folders, one model's folder, or a Hub model's branches by step.
 
-`load_model` is the one place where weights and a tokenizer are loaded and checked, for training as for a sweep.
+`load_weights` is the one place where weights are loaded and checked, for a base model, a run that goes on, and a sweep;
+`load_model` adds the tokenizer.
 """
 
 import hashlib
@@ -106,32 +107,28 @@ def _on_the_hub(repo_id: str) -> list[Checkpoint]:
 def branches_by_step(repo_id: str) -> tuple[list[tuple[int, GitRefInfo]], str | None]:
     """A Hub repository's branches `stepN` and `step-N` (which `training.push` makes) by step, and the commit of main.
 
-    Raises what `huggingface_hub` raises where the repository or the Hub is not there.
+    Of `step3` and `step-3`, the latter is taken. Raises what `huggingface_hub` raises where the repository or the Hub
+    is not there.
     """
-    branches = HfApi().list_repo_refs(repo_id).branches
-    named = [(match, branch) for branch in branches if (match := re.fullmatch(r"step-?([0-9]+)", branch.name))]
-    steps = sorted(((int(match[1]), branch) for match, branch in named), key=lambda pair: (pair[0], pair[1].name))
-    return steps, next((branch.target_commit for branch in branches if branch.name == "main"), None)
+    branches = sorted(HfApi().list_repo_refs(repo_id).branches, key=lambda branch: branch.name, reverse=True)
+    named = [(re.fullmatch(r"step-?(0|[1-9][0-9]*)", branch.name), branch) for branch in branches]
+    by_step = {int(match[1]): branch for match, branch in named if match}  # "step-3" comes after "step3", and stays
+    return sorted(by_step.items()), next((branch.target_commit for branch in branches if branch.name == "main"), None)
 
 
-def load_model(
-    name: str, revision: str | None = None, tokenizer: str | None = None
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A causal LM in fp32 on the CPU, and its tokenizer, from a folder or from the Hub at `revision`.
+def load_weights(name: str, revision: str | None = None, architecture: Any = AutoModelForCausalLM) -> PreTrainedModel:
+    """A causal LM in fp32 on the CPU, from a folder or from the Hub at `revision`; `architecture` is the class to load.
 
-    `tokenizer` is the folder of the tokenizer, where it is another one than the model's. Raises
-    `BrokenCheckpointError` when a file is missing, cut short or does not fit, or a weight is not finite, and
-    `WrongTokenizerError` when the tokenizer has more tokens than the model embeds. Pickles are never loaded.
+    Raises `BrokenCheckpointError` when a file is missing, cut short or does not fit, or a weight is missing or not
+    finite. Pickles are never loaded.
     """
     # Where a main branch has no safetensors, transformers would ask a bot for a pull request with them, and load that.
     os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "true"
-    at = revision or "main"
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            name, revision=at, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+        model: PreTrainedModel
+        model, report = architecture.from_pretrained(
+            name, revision=revision or "main", dtype=torch.float32, use_safetensors=True, output_loading_info=True
         )
-        model, report = loaded
-        tokens = AutoTokenizer.from_pretrained(tokenizer or name, revision=at)
     except Exception as error:  # whatever a damaged file makes some library raise, it is one line
         raise BrokenCheckpointError(_reason(error)) from error
     # What a file lacks is filled with random numbers, and only a warning tells: to go on with that would be a lie.
@@ -139,7 +136,24 @@ def load_model(
         raise BrokenCheckpointError(f"{len(missing)} weights are missing, such as {missing[0]}")
     if not all(torch.isfinite(weight).all() for weight in model.parameters()):
         raise BrokenCheckpointError("some weights are not finite")
-    vocabulary = model.get_input_embeddings().num_embeddings
+    return model
+
+
+def load_model(
+    name: str, revision: str | None = None, tokenizer: str | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A causal LM in fp32 on the CPU, and its tokenizer, from a folder or from the Hub at `revision`.
+
+    `tokenizer` is the folder of the tokenizer, where it is another one than the model's. Raises what `load_weights`
+    does, `BrokenCheckpointError` also for a tokenizer that cannot be loaded, and `WrongTokenizerError` when the
+    tokenizer has more tokens than the model embeds.
+    """
+    model = load_weights(name, revision)
+    try:
+        tokens = AutoTokenizer.from_pretrained(tokenizer or name, revision=revision or "main")
+    except Exception as error:  # as above
+        raise BrokenCheckpointError(_reason(error)) from error
+    vocabulary: Any = model.get_input_embeddings().num_embeddings
     if len(tokens) > vocabulary:
         raise WrongTokenizerError(f"{len(tokens)} tokens, but the model embeds {vocabulary}")
     return model, tokens

@@ -42,8 +42,8 @@ RECORDS_AND_MODELS = (
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether this is a folder named `checkpoint-N`; `checkpoint-best-3`, for one, is nobody's step."""
-    return re.fullmatch(r"checkpoint-[0-9]+", path.name) is not None and path.is_dir()
+    """Whether this is a folder named `checkpoint-N`; `checkpoint-best-3` and `checkpoint-03` are nobody's step."""
+    return re.fullmatch(r"checkpoint-(0|[1-9][0-9]*)", path.name) is not None and path.is_dir()
 
 
 def step_of(checkpoint: Path) -> int:

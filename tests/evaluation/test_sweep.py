@@ -140,6 +140,8 @@ def test_two_processes_write_the_same(swept, tmp_path, command_env):
 def test_branches_on_the_hub_are_checkpoints(small_run, tmp_path, command_env):
     with HubServer() as hub:
         hub.create("ada/nim", files={"README.md": b"# nim"})
+        for no_step in ("step0", "step-020"):  # beside step-0, which training.push names so, and step20
+            hub.create_branch("ada/nim", no_step)
         for branch, step in (("step20", 20), ("step-0", 0), ("step40", 40)):
             folder = small_run.folder / f"checkpoint-{step}"
             hub.create_branch("ada/nim", branch)

@@ -35,7 +35,7 @@ class EncodedRows(torch.utils.data.Dataset[dict[str, Any]]):
     """Token ids of all rows, end to end in one array; item i is `{"input_ids": int32[n], "answer_tokens": int}`.
 
     `answer_tokens` counts the trailing tokens that are the answer, end-of-text included. Each of `columns`, which hold
-    a value for every row, is a further key of an item.
+    a value for every row, is a further key of an item: of a tensor (N), where the column is one, a tensor ().
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class EncodedRows(torch.utils.data.Dataset[dict[str, Any]]):
         tokens: np.ndarray,
         starts: np.ndarray,
         answer_tokens: np.ndarray,
-        columns: Mapping[str, Sequence[Any]] | None = None,
+        columns: Mapping[str, Tensor | list[Any]] | None = None,
     ) -> None:
         self.tokens, self.starts, self.answer_tokens, self.columns = tokens, starts, answer_tokens, columns or {}
 
@@ -63,7 +63,7 @@ class EncodedRows(torch.utils.data.Dataset[dict[str, Any]]):
         for array in (self.tokens, self.starts, self.answer_tokens):
             digest.update(array.tobytes())
         for name, values in self.columns.items():
-            digest.update(f"{name}{values}".encode())
+            digest.update(f"{name}{values.tolist() if isinstance(values, Tensor) else values}".encode())
         return digest.hexdigest()
 
     def lengths(self) -> tuple[int, ...]:
@@ -116,7 +116,12 @@ def encode_rows(
         )
     tokens = np.fromiter((token for piece in pieces for token in piece), dtype=np.int32, count=sum(lengths))
     starts, answer_counts = np.concatenate([[0], np.cumsum(lengths)]), np.array(answer_tokens, dtype=np.int32)
-    return EncodedRows(tokens, starts, answer_counts, {column: rows[column][:] for column in columns})
+    return EncodedRows(tokens, starts, answer_counts, {name: _column(rows[name][:]) for name in columns})
+
+
+def _column(values: list[Any]) -> Tensor | list[Any]:
+    """A tensor of a column of numbers without a null; decided here, so that all batches have the same kind."""
+    return torch.tensor(values) if all(isinstance(value, int | float) for value in values) else values
 
 
 def _answer_ids(tokenizer: PreTrainedTokenizerBase, answers: Sequence[str]) -> list[list[int]]:
@@ -139,7 +144,7 @@ class AnswerCollator:
     - `end_to_end` (1, T), with `row_lengths`: no padding at all; `logits_to_keep` (A) are the places before the
       answers' tokens, `shift_labels` (1, A). It takes a model that attends `BY_ROW` (see `end_to_end.py`).
 
-    Each of `columns` is a further key: a tensor (B) of numbers, or a list of B other values.
+    Each of `columns` is a further key: a tensor (B), where `EncodedRows` has a tensor, else a list of B values.
     """
 
     pad_token_id: int
@@ -150,7 +155,10 @@ class AnswerCollator:
         inputs = [torch.from_numpy(row["input_ids"][:-1]).long() for row in rows]
         answers = [torch.from_numpy(row["input_ids"][-row["answer_tokens"] :]).long() for row in rows]
         batch = self._end_to_end(inputs, answers) if self.end_to_end else self._padded(inputs, answers)
-        return batch | {name: _as_batch([row[name] for row in rows]) for name in self.columns}
+        for name in self.columns:
+            values = [row[name] for row in rows]
+            batch[name] = torch.stack(values) if isinstance(values[0], Tensor) else values
+        return batch
 
     def _end_to_end(self, inputs: list[Tensor], answers: list[Tensor]) -> dict[str, Any]:
         ends = np.cumsum([len(row) for row in inputs])
@@ -170,10 +178,6 @@ class AnswerCollator:
             "shift_labels": labels_BK,
             "logits_to_keep": labels_BK.shape[1],
         }
-
-
-def _as_batch(values: list[Any]) -> Tensor | list[Any]:
-    return torch.tensor(values) if all(isinstance(value, int | float) for value in values) else values
 
 
 def decision_states(batch: Mapping[str, Any], states_BLD: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Which rows each optimizer step takes: a pure function of the step, so that a run continues exactly where it stopped.
 
-A run is a list of phases; for now there is one, which `train_data`, `train_weights` and `max_steps` describe. A phase
-goes through its rows epoch by epoch, each epoch in an order of its own that `seed` decides.
+A run is a list of phases, one after another; for now a command describes one, by `train_data`, `train_weights` and
+`max_steps`. A phase goes through its rows epoch by epoch, each epoch in an order of its own that `seed` decides.
 
 A step takes `accumulate` micro-batches of `batch_size` rows on each process; processes take turns at micro-batches.
 Where an epoch ends in the middle of a turn, several processes fill theirs up from the epoch's beginning, so that all
@@ -15,6 +15,8 @@ from functools import lru_cache
 import torch
 from torch.utils.data import Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
+
+from nim_dataset.errors import UserError
 
 ORDERS = ("random", "sequential", "group_by_length")
 
@@ -59,6 +61,22 @@ class Batching:
         """Of an epoch."""
         return -(-self.micro_batches // self.accumulate)
 
+    def micro_batches_until(self, step: int) -> int:
+        """Those of the steps before `step`, on each process."""
+        epochs, steps = divmod(step, self.steps)
+        return epochs * self.micro_batches + min(steps * self.accumulate, self.micro_batches)
+
+
+@dataclass(frozen=True)
+class PhaseRows:
+    """The rows of a phase, and how long they are drawn from."""
+
+    batching: Batching
+    steps: int
+    """Optimizer steps; without meaning in the last phase, which goes on for as long as the run does."""
+    first_row: int = 0
+    """Where they begin among the rows of all phases."""
+
 
 @lru_cache(maxsize=2)
 def order_of(batching: Batching, epoch: int) -> Sequence[int]:
@@ -74,13 +92,24 @@ def order_of(batching: Batching, epoch: int) -> Sequence[int]:
     return permutation
 
 
-def rows_of_step(batching: Batching, step: int, process: int) -> list[list[int]]:
-    """The row numbers of each micro-batch that `process` takes at `step` (from 0)."""
+def rows_of_step(phases: Sequence[PhaseRows], step: int, process: int) -> list[list[int]]:
+    """The row numbers of each micro-batch that `process` takes at `step` (from 0) of the run."""
+    phase, step = _phase_at(phases, step)
+    batching = phase.batching
     epoch, step = divmod(step, batching.steps)
     order = order_of(batching, epoch)
     first = step * batching.accumulate
     turns = range(first, min(first + batching.accumulate, batching.micro_batches))
-    return [_micro_batch(batching, order, turn, process) for turn in turns]
+    return [[phase.first_row + row for row in _micro_batch(batching, order, turn, process)] for turn in turns]
+
+
+def _phase_at(phases: Sequence[PhaseRows], step: int) -> tuple[PhaseRows, int]:
+    """The phase that `step` of the run belongs to, and which of its steps that is."""
+    for phase in phases[:-1]:
+        if step < phase.steps:
+            return phase, step
+        step -= phase.steps
+    return phases[-1], step
 
 
 def _micro_batch(batching: Batching, order: Sequence[int], turn: int, process: int) -> list[int]:
@@ -92,19 +121,34 @@ def _micro_batch(batching: Batching, order: Sequence[int], turn: int, process: i
 
 
 class MicroBatches(Sampler[list[int]]):
-    """The micro-batches of one epoch on one process, as a `DataLoader` takes them; `set_epoch` chooses the epoch."""
+    """The micro-batches of one epoch on one process, as a `DataLoader` takes them; `set_epoch` chooses the epoch.
 
-    def __init__(self, batching: Batching, process: int) -> None:
-        self.batching, self.process, self.epoch = batching, process, 0
-        self.batch_size, self.drop_last = batching.batch_size, batching.drop_last  # which accelerate asks for
+    The epochs are those of the phase; several phases are a single epoch, which the Trainer cuts into steps of
+    `accumulate` micro-batches: raises `UserError` where a step of theirs has fewer.
+    """
+
+    def __init__(self, phases: Sequence[PhaseRows], process: int) -> None:
+        self.phases, self.process, self.epoch = phases, process, 0
+        first = phases[0].batching
+        self.batch_size, self.drop_last = first.batch_size, first.drop_last  # which accelerate asks for
+        if len(phases) == 1:
+            self.steps, self.micro_batches = first.steps, first.micro_batches
+            return
+        self.steps = sum(phase.steps for phase in phases)
+        self.micro_batches = sum(phase.batching.micro_batches_until(phase.steps) for phase in phases)
+        if self.micro_batches != self.steps * first.accumulate:
+            raise UserError(
+                f"gradient_accumulation_steps: in several phases, {first.accumulate} must divide the micro-batches of"
+                f" each one's epoch ({', '.join(str(phase.batching.micro_batches) for phase in phases)})"
+            )
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.batching.micro_batches
+        return self.micro_batches
 
     def __iter__(self) -> Iterator[list[int]]:
-        first = self.epoch * self.batching.steps
-        for step in range(first, first + self.batching.steps):
-            yield from rows_of_step(self.batching, step, self.process)
+        first = self.epoch * self.steps
+        for step in range(first, first + self.steps):
+            yield from rows_of_step(self.phases, step, self.process)

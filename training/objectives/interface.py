@@ -28,7 +28,8 @@ class Batch:
     model: nn.Module
     """As the Trainer calls it: wrapped by DDP or FSDP, where these are in use."""
     columns: Mapping[str, Any]
-    """The columns that the objective asked for: a tensor of B numbers each, or a list of B other values."""
+    """The columns that the objective asked for, each of one kind in all batches of a run: a tensor (B), where every row
+    trained on has a number there, else a list of B values, None for null."""
     loss: Tensor
     """The loss of the answers: this micro-batch's share of the mean over all answer tokens of the step."""
     decision_states_BD: tuple[Tensor, ...]
@@ -37,7 +38,12 @@ class Batch:
 
 
 class Objective:
-    """Adds a loss, or a gradient, to the loss of the answers."""
+    """Adds a loss, or a gradient, to the loss of the answers.
+
+    The run's optimizer steps the model's parameters only. An objective with parameters of its own, such as a probe's,
+    makes them and an optimizer in `prepare`, and returns the states of both in `state_dict`. In `add_gradient` it
+    divides their gradients by `scale`, averages them over the processes, steps its optimizer and zeroes them.
+    """
 
     columns: ClassVar[tuple[str, ...]] = ()
     """Columns of the training rows that `Batch.columns` is to hold."""

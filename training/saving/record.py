@@ -25,7 +25,8 @@ OPTIONAL = ("objectives",)
 
 
 def record(config: Config, base: BaseModel, rows: EncodedRows, processes: int) -> dict[str, str]:
-    """What tells how the run came about, by file: `config.yaml`, which `--config` reads back, and `environment.json`.
+    """What tells how the run came about, by file: `config.yaml`, which `--config` reads back, and `environment.json`,
+    which comes first.
 
     `rows_per_step` are those between two updates of the weights, over all processes. To be made while `base` still is
     the base model.
@@ -47,7 +48,8 @@ def record(config: Config, base: BaseModel, rows: EncodedRows, processes: int) -
         **ProcessSettings.current().record(),
         "files": [],
     }
-    return {CONFIG: config.to_yaml(), ENVIRONMENT: json.dumps(environment, indent=2) + "\n"}
+    # In the order to write them: the mark in environment.json is what tells that the folder's files are ours.
+    return {ENVIRONMENT: json.dumps(environment, indent=2) + "\n", CONFIG: config.to_yaml()}
 
 
 def recorded_process(config: Config) -> dict[str, Any] | None:

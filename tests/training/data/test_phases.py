@@ -1,5 +1,6 @@
 """The rows of each step: those that accelerate's samplers would give, on every process, from the step alone."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,7 +8,14 @@ import torch
 from accelerate.data_loader import BatchSamplerShard, SeedableRandomSampler
 from torch.utils.data import BatchSampler, RandomSampler
 
-from training.data.phases import Batching, MicroBatches, rows_of_step
+from nim_dataset.errors import UserError
+from training.config import TrainConfig
+from training.data.phases import Batching, MicroBatches, PhaseRows, rows_of_step
+from training.trainer import AnchoredTrainer
+
+
+def one(batching: Batching) -> list[PhaseRows]:
+    return [PhaseRows(batching, -1)]
 
 
 def as_accelerate_does(batching: Batching, process: int, epochs: int) -> list[list[int]]:
@@ -36,25 +44,83 @@ def test_one_phase_takes_the_rows_that_a_trainer_takes(
         pytest.skip("all rows are dropped, which train.py refuses")
     for process in range(processes):
         expected = as_accelerate_does(batching, process, epochs=3)
-        found = [batch for step in range(3 * batching.steps) for batch in rows_of_step(batching, step, process)]
+        found = [batch for step in range(3 * batching.steps) for batch in rows_of_step(one(batching), step, process)]
         assert found == expected
-        assert len(MicroBatches(batching, process)) == len(expected) / 3
+        assert len(MicroBatches(one(batching), process)) == len(expected) / 3
 
 
 def test_a_step_is_the_same_whatever_was_asked_before() -> None:
     batching = Batching(50, 4, 2, 2, seed=0)
-    forwards = [rows_of_step(batching, step, 1) for step in range(30)]
-    assert [rows_of_step(batching, step, 1) for step in reversed(range(30))] == forwards[::-1]
+    forwards = [rows_of_step(one(batching), step, 1) for step in range(30)]
+    assert [rows_of_step(one(batching), step, 1) for step in reversed(range(30))] == forwards[::-1]
     assert sorted({row for batches in forwards[:7] for batch in batches for row in batch}) != list(range(50))
-    both = {row for step in range(7) for process in (0, 1) for b in rows_of_step(batching, step, process) for row in b}
+    both = {
+        row for step in range(7) for process in (0, 1) for b in rows_of_step(one(batching), step, process) for row in b
+    }
     assert both == set(range(50))
 
 
 def test_rows_come_in_order_or_grouped_by_length_where_that_is_asked() -> None:
-    assert rows_of_step(Batching(6, 4, 1, 1, seed=0, order="sequential"), 1, 0) == [[4, 5]]
+    assert rows_of_step(one(Batching(6, 4, 1, 1, seed=0, order="sequential")), 1, 0) == [[4, 5]]
     lengths = tuple(torch.randint(1, 90, (200,), generator=torch.Generator().manual_seed(0)).tolist())
     grouped = Batching(200, 10, 1, 1, seed=0, order="group_by_length", lengths=lengths)
-    steps = [rows_of_step(grouped, step, 0)[0] for step in range(grouped.steps)]
+    steps = [rows_of_step(one(grouped), step, 0)[0] for step in range(grouped.steps)]
     assert sorted(row for step in steps for row in step) == list(range(200))
     spread = [max(lengths[row] for row in step) - min(lengths[row] for row in step) for step in steps]
     assert sum(spread) / len(spread) < 20  # of 89
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_phases_follow_each_other_each_with_its_own_rows_and_epochs(processes: int, accumulate: int) -> None:
+    batchings = [Batching(rows, 4, accumulate, processes, seed=3) for rows in (50, 23, 40)]
+    lengths, first_rows = (batchings[0].steps + 1, 2 * batchings[1].steps, 5), (0, 50, 73)  # the first ends in an epoch
+    phases = [PhaseRows(*parts) for parts in zip(batchings, lengths, first_rows, strict=True)]
+    for n in (2, 3):
+        step = 0
+        for phase in phases[:n]:
+            for own in range(phase.steps + (2 if phase is phases[n - 1] else 0)):  # the last one goes on
+                for process in range(processes):
+                    alone = rows_of_step(one(phase.batching), own, process)
+                    shifted = [[phase.first_row + row for row in rows] for rows in alone]
+                    assert rows_of_step(phases[:n], step, process) == shifted
+                step += 1
+    assert rows_of_step(phases, lengths[0], 0) != rows_of_step(phases, lengths[0] - 1, 0)
+    assert all(50 <= row < 73 for rows in rows_of_step(phases, lengths[0], 0) for row in rows)
+
+
+def test_a_loader_takes_several_phases_as_one_epoch() -> None:
+    phases = [PhaseRows(Batching(24, 4, 3, 1, seed=0), 3), PhaseRows(Batching(12, 4, 3, 1, seed=0), 2, first_row=24)]
+    micro_batches = MicroBatches(phases, 0)
+    taken = list(micro_batches)
+    assert len(taken) == len(micro_batches) == 15
+    assert taken == [rows for step in range(5) for rows in rows_of_step(phases, step, 0)]
+    with pytest.raises(UserError, match=r"gradient_accumulation_steps: .* 3 must divide .* \(6, 4\)"):
+        MicroBatches([phases[0], PhaseRows(Batching(16, 4, 3, 1, seed=0), 2, first_row=24)], 0)
+
+
+def test_a_trainer_goes_through_phases_and_continues_in_any(data: Any, tmp_path: Path) -> None:
+    def train(folder: Path, steps: int, checkpoint: Path | None = None) -> dict[str, torch.Tensor]:
+        args = TrainConfig(
+            output_dir=str(folder),
+            max_steps=steps,
+            save_steps=1,
+            per_device_train_batch_size=8,
+            lr_scheduler_type="constant",
+            disable_tqdm=True,
+            use_cpu=True,
+        )
+        trainer = AnchoredTrainer(
+            model=data.model("gpt_neox"),
+            args=args,
+            train_dataset=data.encoded,
+            processing_class=data.tokenizer,
+            phases=[(40, 2), (600, 4)],
+        )
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        return trainer.model.state_dict()
+
+    whole = train(tmp_path / "whole", 6)
+    for step in (1, 2, 4):
+        continued = train(tmp_path / f"from_{step}", 6, tmp_path / "whole" / f"checkpoint-{step}")
+        assert all(torch.equal(weight, whole[name]) for name, weight in continued.items())

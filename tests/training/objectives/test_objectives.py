@@ -4,6 +4,7 @@ import importlib.util
 import json
 import shutil
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+import nim_dataset
 from nim_dataset.errors import UserError
 from training.config import parse_config
 from training.data.encoding import AnswerCollator, decision_states, encode_rows
 from training.data.end_to_end import BY_ROW, OWN, attention
+from training.objectives.anchor import Anchor
 from training.train import main
 
 FLAGS = (
@@ -52,6 +55,7 @@ def test_a_toy_objective_trains_logs_and_goes_on_exactly(tmp_path: Path) -> None
     assert lines[0]["loss"] == plain[0]["loss"]  # the loss is that of the answers alone
     assert lines[0]["grad_norm"] != plain[0]["grad_norm"]
     assert all(line["toy"] > 0 for line in lines)
+    assert len({line["toy_offset"] for line in lines}) == len(lines)  # its own parameter moves
     assert not all(torch.equal(weight, plain_weights[name]) for name, weight in weights.items())
 
     recorded = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
@@ -92,6 +96,18 @@ def test_objectives_are_options_by_name(tmp_path: Path) -> None:
     assert list(parse_config(["--config", str(path), "--anchor_weight", "0"]).objectives) == ["toy"]
 
 
+def test_the_anchor_s_further_options_are_recorded() -> None:
+    @dataclass
+    class Layered(Anchor):
+        layers: int = 2
+
+    config = parse_config(["--train_data", "357", "--anchor_weight", "3"])
+    assert "objectives" not in yaml.safe_load(config.to_yaml())
+    recorded = yaml.safe_load(replace(config, objectives={"anchor": Layered(3, layers=5)}).to_yaml())
+    assert recorded["anchor_weight"] == 3
+    assert recorded["objectives"] == {"anchor": {"layers": 5}}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -116,6 +132,20 @@ def test_a_mistake_in_objectives_is_one_line(tmp_path: Path, text: str, message:
 def test_a_column_that_the_rows_lack_is_one_line(data: Any) -> None:
     with pytest.raises(UserError, match=r"objectives: the rows of 'mine' have no column 'operand'; they have .*prompt"):
         encode_rows(data.rows, data.tokenizer, 128, "mine", ["operand"])
+
+
+def test_a_column_is_of_one_kind_in_all_batches(data: Any) -> None:
+    rows = nim_dataset.load("cheating", "train", n_train=64)
+    moves = rows["cheat_move"][:]
+    numbers = [i for i, move in enumerate(moves) if move is not None]
+    assert 0 < len(numbers) < len(moves)
+    columns = ("cheat_move", "coins")
+    encoded = encode_rows(rows, data.tokenizer, 128, "mine", columns)
+    collate = AnswerCollator(data.tokenizer.pad_token_id, columns=columns)
+    for some in (numbers, range(64)):
+        batch = collate([encoded[i] for i in some])
+        assert batch["cheat_move"] == [moves[i] for i in some]
+        assert torch.equal(batch["coins"], torch.tensor([rows["coins"][i] for i in some]))
 
 
 def test_a_batch_keeps_what_is_asked_and_states_at_the_decision_are_those_of_either_layout(data: Any) -> None:

@@ -1,11 +1,14 @@
 """A run touches only what a run of ours wrote: other people's models, checkpoints and records stay as they are."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from evaluation.artifacts.run_folder import list_checkpoints
 from nim_dataset.errors import UserError
@@ -80,7 +83,7 @@ def test_a_run_clears_what_a_run_wrote_and_nothing_else(tmp_path: Path, data: An
     run = tmp_path / "run"
     run.mkdir()
     (run / "notes.txt").write_text("mine")
-    for name in ("checkpoint-best-3", "checkpoint-1-keep", "checkpoint-old-run-7"):
+    for name in ("checkpoint-best-3", "checkpoint-1-keep", "checkpoint-old-run-7", "checkpoint-03"):
         (run / name).mkdir()
         (run / name / "model.safetensors").write_bytes(b"weights")
     kept = contents(run)
@@ -113,3 +116,34 @@ def test_a_finished_checkpoint_of_another_folder_is_published_with_its_record(tm
     published = contents(tmp_path / "other")
     assert published["model.safetensors"] == (last / "model.safetensors").read_bytes()
     assert train(tmp_path / "other", "--overwrite_output_dir", "--max_steps", "1") == 0
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda weights, name: weights.pop(name), "1 weights are missing, such as .*dense_h_to_4h.weight"),
+        (lambda weights, name: weights[name].fill_(torch.nan), "some weights are not finite"),
+    ],
+)
+def test_a_checkpoint_without_all_of_its_weights_is_not_gone_on_from(
+    tmp_path: Path, damage: Callable[[dict[str, torch.Tensor], str], Any], message: str
+) -> None:
+    assert train(tmp_path) == 0
+    file = tmp_path / "checkpoint-2" / "model.safetensors"
+    weights = load_file(file)
+    damage(weights, next(name for name in weights if name.endswith("dense_h_to_4h.weight")))
+    save_file(weights, file, {"format": "pt"})
+    shutil.rmtree(tmp_path / "checkpoint-3")
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match=rf"resume_from_checkpoint: could not load '.*checkpoint-2' \({message}"):
+        train(tmp_path, "--resume_from_checkpoint", "auto")
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["environment.json", "config.yaml"])
+def test_a_folder_whose_record_was_half_written_can_be_used_again(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()  # so that this file of the record cannot be written
+    with pytest.raises(UserError, match=f"could not write {name}"):
+        train(tmp_path)
+    (tmp_path / name).rmdir()
+    assert train(tmp_path) == 0
