@@ -221,10 +221,16 @@ class AnchoredTrainer(AtomicSaves):
     # ---- What is logged ----
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds the objectives' figures and the speed to those of a step; `loss` is the answers' alone."""
+        """Adds the objectives' figures and the speed to those of a step; `loss` is the answers' alone.
+
+        Raises `UserError` for a figure of an objective that another one, or the run itself, logs already.
+        """
         if "loss" in logs:
-            for objective in self.objectives.values():
-                logs |= objective.figures()
+            for name, objective in self.objectives.items():
+                figures = objective.figures()
+                if taken := sorted(figures.keys() & logs.keys()):
+                    raise UserError(f"objectives.{name}: its figure '{taken[0]}' is logged already; name it otherwise")
+                logs |= figures
             tokens = self.accelerator.reduce(self._tokens, reduction="sum").item()
             logs["tokens_per_second"] = round(tokens / (time.perf_counter() - self._tokens_since), 1)
             self._tokens.zero_()

@@ -64,7 +64,7 @@ class Objective:
         gradients at that moment (of fp16's scaler, else 1)."""
 
     def figures(self) -> dict[str, float]:
-        """What to log beside the loss; called on every process for each line of the log."""
+        """What to log beside the loss, plain numbers under names of its own; called on every process for each line."""
         return {}
 
     def state_dict(self) -> dict[str, Any]:

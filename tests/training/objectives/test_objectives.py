@@ -129,6 +129,14 @@ def test_a_mistake_in_objectives_is_one_line(tmp_path: Path, text: str, message:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["loss", "distance"])
+def test_a_figure_of_an_objective_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    toy = type(parse_config(["--objectives.toy.weight", "1", "--train_data", "357"]).objectives["toy"])
+    monkeypatch.setattr(toy, "figures", lambda self: {name: 0.0})
+    with pytest.raises(UserError, match=rf"objectives\.\w+: its figure '{name}' is logged already"):
+        main([*FLAGS, "--output_dir", str(tmp_path / "run"), "--objectives.toy.weight", "1"])
+
+
 def test_a_column_that_the_rows_lack_is_one_line(data: Any) -> None:
     with pytest.raises(UserError, match=r"objectives: the rows of 'mine' have no column 'operand'; they have .*prompt"):
         encode_rows(data.rows, data.tokenizer, 128, "mine", ["operand"])
