@@ -62,7 +62,7 @@ class ProcessSettings:
         chosen: Any = (recorded or {}).get("onednn_products")
         if not on_cpu or not products.is_available():
             chosen = ()
-        if chosen is None:
+        elif not isinstance(chosen, list):  # nothing is recorded, or the record is damaged
             chosen = _measured()
         known = tuple(kind for kind in products.KINDS if kind in chosen)
         return cls(threads, on_cpu, known, deterministic)

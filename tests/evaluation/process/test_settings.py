@@ -61,3 +61,11 @@ def test_choosing_changes_nothing() -> None:
     before = ProcessSettings.current()
     ProcessSettings.choose(1, on_cpu=True)
     assert ProcessSettings.current() == before
+
+
+@pytest.mark.usefixtures("restored_settings")
+@pytest.mark.parametrize("damaged", [3, "outputs", {"outputs": 1}])
+def test_a_damaged_record_is_as_none(damaged: object) -> None:
+    assert ProcessSettings.choose(1, on_cpu=True, recorded={"onednn_products": damaged}) == ProcessSettings.choose(
+        1, on_cpu=True
+    )
