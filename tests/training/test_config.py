@@ -30,6 +30,21 @@ def write(folder: Path, **options: Any) -> str:
     return str(path)
 
 
+def write_short_run(folder: Path, **options: Any) -> str:
+    """A run of a few small steps into `folder / "run"`, with these `options` besides."""
+    return write(
+        folder,
+        model="tiny",
+        train_data=["quickstart,n_train=64"],
+        per_device_train_batch_size=4,
+        warmup_steps=0,
+        eval_rows=0,
+        disable_tqdm=True,
+        output_dir=str(folder / "run"),
+        **options,
+    )
+
+
 def test_a_flag_overrides_the_file_and_the_file_the_default(tmp_path: Path) -> None:
     path = write(tmp_path, train_data=["cheating"], learning_rate="1e-4", save_at=[5, 10], warmup_steps=3)
     config = parse_config(["--config", path, "--warmup_steps", "7"])
@@ -190,18 +205,7 @@ def test_mistakes_found_before_training(tmp_path: Path, flags: list[str], messag
 
 
 def test_a_run_is_not_mixed_with_another_one(tmp_path: Path, data: Any) -> None:
-    path = write(
-        tmp_path,
-        model="tiny",
-        train_data=["quickstart,n_train=64"],
-        max_steps=2,
-        per_device_train_batch_size=4,
-        eval_rows=0,
-        disable_tqdm=True,
-        save_at=[1],
-        warmup_steps=0,
-        output_dir=str(tmp_path / "run"),
-    )
+    path = write_short_run(tmp_path, max_steps=2, save_at=[1])
     assert main(["--config", path]) == 0
     with pytest.raises(UserError, match="already has checkpoint-2; continue with --resume_from_checkpoint auto"):
         main(["--config", path])
@@ -298,19 +302,7 @@ def test_a_model_with_too_few_positions_is_one_line(tmp_path: Path, data: Any, p
     ],
 )
 def test_what_is_not_finite_stops_the_run_and_is_not_saved(tmp_path: Path, flags: list[str], message: str) -> None:
-    path = write(
-        tmp_path,
-        model="tiny",
-        train_data=["quickstart,n_train=64"],
-        per_device_train_batch_size=4,
-        warmup_steps=0,
-        eval_rows=0,
-        disable_tqdm=True,
-        output_dir=str(tmp_path / "run"),
-        max_steps=4,
-        save_steps=1,
-        logging_steps=1,
-    )
+    path = write_short_run(tmp_path, max_steps=4, save_steps=1, logging_steps=1)
     with pytest.raises(UserError, match=message):
         main(["--config", path, *flags])
 
@@ -324,19 +316,7 @@ def test_what_cannot_be_written_is_one_line(tmp_path: Path, blocked: str, what: 
 
 
 def test_a_continued_run_logs_the_losses_of_an_uninterrupted_one(tmp_path: Path) -> None:
-    path = write(
-        tmp_path,
-        model="tiny",
-        train_data=["quickstart,n_train=64"],
-        per_device_train_batch_size=4,
-        warmup_steps=0,
-        eval_rows=0,
-        disable_tqdm=True,
-        output_dir=str(tmp_path / "run"),
-        max_steps=10,
-        logging_steps=4,
-        save_at=[6],
-    )
+    path = write_short_run(tmp_path, max_steps=10, logging_steps=4, save_at=[6])
 
     def losses() -> dict[int, float]:
         lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -355,16 +335,7 @@ def test_a_continued_run_logs_the_losses_of_an_uninterrupted_one(tmp_path: Path)
 
 
 def test_a_continued_run_logs_and_saves_as_it_is_told_now(tmp_path: Path) -> None:
-    path = write(
-        tmp_path,
-        model="tiny",
-        train_data=["quickstart,n_train=64"],
-        per_device_train_batch_size=4,
-        warmup_steps=0,
-        eval_rows=0,
-        disable_tqdm=True,
-        output_dir=str(tmp_path / "run"),
-    )
+    path = write_short_run(tmp_path)
     assert main(["--config", path, "--max_steps", "4", "--logging_steps", "4", "--save_steps", "4"]) == 0
     more = ["--max_steps", "8", "--logging_steps", "1", "--save_steps", "2", "--resume_from_checkpoint", "auto"]
     assert main(["--config", path, *more]) == 0
