@@ -19,20 +19,17 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
 
-from evaluation.artifacts.report_folder import ReportFolder
+from evaluation.artifacts.report_folder import ReportFolder, Row
 from evaluation.measures.answers import Answers, named_rows, prediction_row
 from evaluation.report import write_report
 from nim_dataset.check.manifests import read_manifest
 from nim_dataset.errors import UserError, exit_on_user_error
 from nim_dataset.files import read_jsonl
 from nim_dataset.sources import Source
-
-Row = dict[str, Any]
 
 
 def import_logs(eval_file: Path, logs: Sequence[str], output: Path, manifest: Path | None = None) -> list[str]:

@@ -23,7 +23,7 @@ from datasets import Dataset, concatenate_datasets
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
-from evaluation.artifacts.run_folder import copy_model, is_finished, model_files, read_state
+from evaluation.artifacts.run_folder import copy_model, is_finished, read_state, recorded_files
 from evaluation.predict import answer_budget, check_fits
 from evaluation.process.settings import ProcessSettings
 from nim_dataset.errors import UserError, exit_on_user_error
@@ -203,7 +203,7 @@ def finish(run_dir: Path, files: dict[str, str], checkpoint: Path) -> None:
     """Publishes the model of a run's last checkpoint: the run may have been killed before it did so."""
     say("this run is complete already; --overwrite_output_dir starts it over")
     if PartialState().is_main_process:
-        if model_files(run_dir) is None:
+        if recorded_files(run_dir) is None:
             opening.begin(run_dir, files, start_over=False)
         copy_model(checkpoint, run_dir)
 

@@ -34,6 +34,7 @@ PREDICTIONS = "predictions"
 """The folder of the records of `answers`."""
 
 Row = dict[str, Any]
+"""A line of a JSONL file or of results.csv, by column."""
 
 
 def file_name(dataset: str) -> str:

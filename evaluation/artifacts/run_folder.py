@@ -78,7 +78,7 @@ def _read_mapping(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
     return value
 
 
-def model_files(run_dir: Path) -> list[str] | None:
+def recorded_files(run_dir: Path) -> list[str] | None:
     """The trained model's files that a run of ours wrote, as its record lists them; None where no run of ours was."""
     try:
         environment = read_environment(run_dir)
@@ -91,7 +91,7 @@ def model_files(run_dir: Path) -> list[str] | None:
 
 def others_files(run_dir: Path) -> list[Path]:
     """Models, checkpoints and records in the folder that no run of ours wrote."""
-    listed = model_files(run_dir)
+    listed = recorded_files(run_dir)
     ours = {CONFIG, ENVIRONMENT, METRICS, *listed} if listed is not None else set()
     found = [path for path in sorted(run_dir.iterdir()) if path.is_file() and path.name not in ours]
     others = [path for path in found if any(fnmatch(path.name, pattern) for pattern in RECORDS_AND_MODELS)]
@@ -102,7 +102,7 @@ def others_files(run_dir: Path) -> list[Path]:
 
 def clear(run_dir: Path, checkpoints: bool) -> None:
     """Deletes what a run of ours left: an interrupted save, the trained model, and if so told the checkpoints."""
-    names = model_files(run_dir)
+    names = recorded_files(run_dir)
     if names is None:
         return
     for folder in [staged(run_dir), *(list_checkpoints(run_dir) if checkpoints else [])]:

@@ -5,12 +5,10 @@ from typing import Any
 
 from datasets import ClassLabel, Dataset
 
-from evaluation.artifacts.report_folder import PREDICTIONS, ReportFolder
+from evaluation.artifacts.report_folder import PREDICTIONS, ReportFolder, Row
 from evaluation.measures.measure import Measure, Subject, measure
 from evaluation.nim_accuracy.nim_accuracy import parse_move, score, text_matches
 from evaluation.predict import answer_budget, predict
-
-Row = dict[str, Any]
 
 
 @measure("answers")

@@ -17,13 +17,11 @@ from typing import Any
 from accelerate import Accelerator
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from evaluation.artifacts.report_folder import ReportFolder
+from evaluation.artifacts.report_folder import ReportFolder, Row
 from evaluation.eval_sets import EvalSet
 from nim_dataset.errors import UserError, unknown
 from nim_dataset.files import read_jsonl, write_jsonl
 from nim_dataset.plugins import Registry, import_modules
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import datasets
-import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from nim_dataset.config import Position, Recipe
 from nim_dataset.plugins import Registry
@@ -54,13 +55,15 @@ def chance(rows: datasets.Dataset) -> float | None:
     table = rows.with_format("arrow")[:]
     games = [game for game in GAMES.values() if set(game.features) <= set(table.column_names)]
     exact = [game for game in games if len(game.features) == table.num_columns]
+    if len(exact) == 1:
+        return _mean(exact[0].chance(table).drop_null().to_pylist())
     known: list[float] = []
-    for game in exact if len(exact) == 1 else games:
-        told_N = np.ones(len(table), dtype=bool)
-        if len(exact) != 1:
-            told_N = np.array(
-                [position is not None for position in game.parse(table["prompt"].to_pylist())], dtype=bool
-            )
-        known += game.chance(table.filter(told_N)).drop_null().to_pylist()
-        table = table.filter(~told_N)
-    return math.fsum(known) / len(known) if known else None
+    for game in games:
+        told = pa.array([position is not None for position in game.parse(table["prompt"].to_pylist())], pa.bool_())
+        known += game.chance(table.filter(told)).drop_null().to_pylist()
+        table = table.filter(pc.invert(told))
+    return _mean(known)
+
+
+def _mean(values: list[float]) -> float | None:
+    return math.fsum(values) / len(values) if values else None

@@ -13,9 +13,9 @@ from evaluation.artifacts.run_folder import (
     clear,
     last_complete_checkpoint,
     list_checkpoints,
-    model_files,
     others_files,
     read_state,
+    recorded_files,
     step_of,
     what_is_missing,
     writing,
@@ -59,7 +59,7 @@ def open_folder(config: Config) -> Path:
 
 def what_is_there(run_dir: Path) -> list[Path]:
     """What a run left in its folder: the trained model, if any, then the checkpoints, complete or not."""
-    weights = [run_dir / name for name in model_files(run_dir) or () if name.endswith(".safetensors")]
+    weights = [run_dir / name for name in recorded_files(run_dir) or () if name.endswith(".safetensors")]
     return [path for path in (*weights, *list_checkpoints(run_dir)) if path.exists()]
 
 
