@@ -9,7 +9,7 @@ import pandas as pd
 
 from evaluation.artifacts.report_folder import ReportFolder
 from nim_dataset.errors import UserError
-from nim_dataset.regimes import SCAR_TWINS, SPLITS, twins
+from nim_dataset.regimes import SCAR_TWINS, SPLITS, twin_of
 from nim_dataset.sources import Source, split_name
 
 
@@ -115,4 +115,4 @@ class ScoredRun:
             config = Source.parse(one).config
         except UserError:
             return False
-        return config is not None and split_of(other) in twins("counter_cheat", config.splits)
+        return config is not None and split_of(other) == twin_of("counter_cheat", config.splits)
