@@ -4,11 +4,12 @@ BIN := .venv/bin
 SOURCES := nim_dataset training evaluation benchmarks tests
 QUICKSTART_SETS := quickstart:eval quickstart:cheat_consistent quickstart:counter_cheat quickstart:neutral quickstart:unseen_names
 
-.PHONY: help install quickstart test lint format bench
+.PHONY: help install quickstart test test-all lint format bench
 
 help:
 	@echo "make quickstart  train, evaluate and report on a laptop CPU, in about three minutes"
 	@echo "make test        lint, types and tests"
+	@echo "make test-all    the same with the slow proofs"
 	@echo "make lint        ruff, mypy and import-linter alone"
 	@echo "make format      rewrite the code in the project's format"
 	@echo "make bench       all benchmarks, each beside the plain recipe"
@@ -28,6 +29,9 @@ quickstart: install
 	$(BIN)/accelerate launch evaluation/sweep.py --checkpoints-dir runs/quickstart --datasets $(QUICKSTART_SETS) --output reports/quickstart
 
 test: lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-all: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: install
