@@ -59,8 +59,8 @@ def predict(
         progress: show a progress bar over rows on the main process; a string is its label.
 
     Raises:
-        UserError: a prompt that is empty, or with `max_new_tokens` is longer than the model can hold; token ids
-            beyond the model's embedding (a tokenizer that belongs to another model).
+        UserError: a prompt, named by its row (from 0), that is empty, or with `max_new_tokens` is longer than the
+            model can hold; token ids beyond the model's embedding (a tokenizer that belongs to another model).
     """
     rank, world = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
     # Processes take turns in the order of length, so that they get equal work; the last turn is filled up with repeated
@@ -78,6 +78,7 @@ def predict(
     with bar, evaluating(model), torch.inference_mode():
         try:
             for rows, batch in _batches(tokenizer, prompts, mine, batch_size):
+                _check_rows(unwrapped, rows, batch, max_new_tokens)
                 decoded.update(zip(rows, _decode(unwrapped, tokenizer, batch, max_new_tokens), strict=True))
                 bar.update(len(rows) * world)
         except UserError as raised:
@@ -110,8 +111,6 @@ def _decode(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: list[list[int]], max_new_tokens: int
 ) -> list[str]:
     longest = max(len(row) for row in ids)
-    check_fits(model, ids, longest + max_new_tokens)
-
     # Without an end-of-text token in the model's settings, the tokenizer's serves; finished rows are filled up with it.
     end = model.generation_config.eos_token_id
     end = end if end is not None else tokenizer.eos_token_id
@@ -131,6 +130,15 @@ def _decode(
     new_BN = out[:, longest:].tolist()
     answers = [row[: next((i for i, token in enumerate(row) if token in ends), len(row))] for row in new_BN]
     return [text.strip() for text in tokenizer.batch_decode(answers, skip_special_tokens=True)]
+
+
+def _check_rows(model: PreTrainedModel, rows: list[int], ids: list[list[int]], max_new_tokens: int) -> None:
+    """`check_fits` row by row; its error names the row."""
+    for row, row_ids in zip(rows, ids, strict=True):
+        try:
+            check_fits(model, [row_ids], len(row_ids) + max_new_tokens)
+        except UserError as error:
+            raise UserError(f"row {row}: {error}") from None
 
 
 def check_fits(model: PreTrainedModel, ids: list[list[int]], length: int) -> None:

@@ -58,7 +58,7 @@ class SweepSettings:
             path = output / "sweep.json"
             raise UserError(f"{path}: cannot be read: remove the folder, or choose another --output") from None
         if before is None:
-            if output.exists() and (not output.is_dir() or any(output.iterdir())):
+            if not report.is_empty():
                 raise UserError(f"--output {output}: exists, and no sweep made it (no sweep.json): choose another")
             return self
         differences = [
