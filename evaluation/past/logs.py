@@ -197,7 +197,8 @@ def _read(path: Path, limit: int | None) -> Log:
                 )
         rows.append(row)
     if limit is None and path.resolve().parent.name == "incorrect":
-        limit = (ReportFolder(path.resolve().parent.parent).read_settings() or {}).get("limit")
+        told = (ReportFolder(path.resolve().parent.parent).read_settings() or {}).get("limit")
+        limit = told if isinstance(told, int) else None
     return Log(path, rows, limit)
 
 

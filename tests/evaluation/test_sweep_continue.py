@@ -80,6 +80,24 @@ def test_a_killed_sweep_continues(swept, tmp_path, command_env):
     assert tables(output) == tables(swept.output)
 
 
+@pytest.mark.slow
+def test_ctrl_c_is_one_line_and_the_sweep_continues(swept, tmp_path, command_env):
+    output = tmp_path / "report"
+    arguments = [*swept.arguments, "--output", str(output)]
+    command = [sys.executable, str(SWEEP), *arguments]
+    process = subprocess.Popen(command, env=command_env, stderr=subprocess.PIPE, text=True)
+    while not list(output.glob("predictions/checkpoint-0/*.jsonl")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    told = [line for line in process.communicate()[1].splitlines() if line.strip()]
+    assert process.returncode == 130
+    assert told[-1] == f"interrupted: the same command continues with what is missing in {output}"
+    assert not any("Traceback" in line for line in told)
+    assert sweep.main(arguments) == 0
+    assert tables(output) == tables(swept.output)
+
+
 def test_sets_and_checkpoints_can_be_added(run_folder, tmp_path, small_run):
     output = tmp_path / "report"
     late = shutil.move(run_folder / "checkpoint-40", tmp_path / "checkpoint-40")
