@@ -133,6 +133,11 @@ class ReportFolder:
         if no_step.any():
             row = int(no_step.argmax())
             raise UserError(f"{path}, line {row + 2}: 'step' is {results['step'][row]}, expected a whole number")
+        twice = results.duplicated(["step", "dataset", "dimension", "group"]).to_numpy()
+        if twice.any():
+            row = int(twice.argmax())
+            what = " ".join(str(results[column][row]) for column in ("checkpoint", "dataset", "dimension", "group"))
+            raise UserError(f"{path}, line {row + 2}: {what} is there twice; leave one")
         if results["accuracy"].isna().all():
             raise UserError(f"{path}: no results in it" + ("" if results.empty else ": no 'accuracy' is known"))
         return results.astype({"step": int}).sort_values("step", kind="stable", ignore_index=True)

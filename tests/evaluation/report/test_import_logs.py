@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evaluation.artifacts.report_folder import ReportFolder
+from evaluation.artifacts.report_folder import COLUMNS, ReportFolder
 from evaluation.import_logs import main, parse_args, read_all
 from evaluation.past.imported import save
 from nim_dataset.errors import UserError
@@ -259,6 +259,11 @@ def test_mistakes_are_one_line_and_exit_2(past: Path, capsys: pytest.CaptureFixt
     sweep = past / "sweep"
     sweep.mkdir()
     (sweep / "sweep.json").write_text('{"checkpoints_dir": "runs/x"}')
+    repeated = past / "repeated"
+    repeated.mkdir()
+    (repeated / "sweep.json").write_text('{"imported": {}, "notes_by_dataset": {}}')
+    result = "checkpoint-1,1,eval,overall,exact_match,4,3,0.75,0.1,0.9\n"
+    (repeated / "results.csv").write_text(",".join(COLUMNS) + "\n" + result * 2)
     cut = file("cut_checkpoint-5.jsonl", json.dumps(wrong(eval_rows()[0])) + '\n{"prompt": "You a')
     no_gold = file("gold_checkpoint-5.jsonl", '{"prompt": "p", "generated": "g"}\n')
     number = file("number_checkpoint-5.jsonl", '{"prompt": "p", "gold": "g", "generated": 3}\n')
@@ -290,6 +295,10 @@ def test_mistakes_are_one_line_and_exit_2(past: Path, capsys: pytest.CaptureFixt
         (["--eval-file", eval_file, "--logs", log, "--manifest", twice], ["'A-B' is bound to 1 and to 2"]),
         (["--eval-file", file("e.jsonl", '{"prompt": "p"}\n'), "--logs", log], ["e.jsonl", "line 1", "'answer'"]),
         (["--eval-file", eval_file, "--logs", log, "--output", str(sweep)], ["holds a sweep, not an import"]),
+        (
+            ["--accuracy-table", table, "--output", str(repeated)],
+            ["results.csv, line 3: checkpoint-1 eval", "is there twice"],
+        ),
         (["--accuracy-table", "no.csv"], ["no.csv: no such file"]),
         (["--accuracy-table", file("t.csv", "step,eval\n1,2\n")], ["<dataset>_accuracy", "found step, eval"]),
         (["--accuracy-table", file("u.csv", "checkpoint,eval_accuracy\nc-1,50\n")], ["u.csv:2", "from 0 to 1"]),
