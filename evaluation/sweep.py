@@ -9,7 +9,7 @@ from the files that are there. So a sweep that was interrupted continues where i
 measures can be added later, and nothing is scored twice. `evaluation/artifacts/report_folder.py` tells what the output
 folder holds, `sweep_settings.py` beside it what may be mixed in it.
 
-Exit status: 0 when all is scored, 1 when a checkpoint is broken, 2 for a user's mistake.
+Exit status: 0 when all is scored, 1 when a checkpoint is broken, 2 for a user's mistake or a full disk, 130 for Ctrl-C.
 """
 
 from evaluation.process.launcher import end_with_launcher
