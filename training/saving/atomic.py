@@ -1,13 +1,16 @@
 """Checkpoints and the trained model appear whole, under their own names, or not at all: a mixin for a `Trainer`."""
 
+import copy
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer import TRAINING_ARGS_NAME
+from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
 
 from evaluation.artifacts.run_folder import (
     commit_checkpoint,
@@ -33,8 +36,10 @@ class AtomicSaves(Trainer):
 
     model: PreTrainedModel
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, *, model: PreTrainedModel, **kwargs: Any) -> None:
+        base = copy.deepcopy(model.config), copy.deepcopy(model.generation_config)
+        super().__init__(model=model, **kwargs)
+        self._base_config, self._base_generation_config = base
         self.run_dir = Path(str(self.args.output_dir))
         self.add_callback(_LossGoesOn(self))
 
@@ -47,10 +52,27 @@ class AtomicSaves(Trainer):
                 publish_model(self.run_dir)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        super().save_model(output_dir, _internal_call)
+        with self._base_configs():
+            super().save_model(output_dir, _internal_call)
         # A pickle of the settings, host names included, that nothing here reads: config.yaml says the same.
         if self.args.should_save:
             (Path(output_dir or self.run_dir) / TRAINING_ARGS_NAME).unlink(missing_ok=True)
+
+    @contextmanager
+    def _base_configs(self) -> Iterator[None]:
+        """Has the model described as the base was; a Trainer turns `use_cache` off, and takes the tokenizer's tokens.
+
+        Answers end in the tokenizer's end-of-text token, so that stays what a generation ends with.
+        """
+        model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+        trained = model.config, model.generation_config
+        if self._base_generation_config is not None:
+            self._base_generation_config.eos_token_id = model.generation_config.eos_token_id
+        model.config, model.generation_config = self._base_config, self._base_generation_config
+        try:
+            yield
+        finally:
+            model.config, model.generation_config = trained
 
     def save_extras(self, checkpoint: Path) -> None:
         """Called on every process to write what a subclass needs to continue; `checkpoint` has its own name later."""
@@ -78,12 +100,18 @@ class AtomicSaves(Trainer):
         kept_in_json[LOSS_UNDER_WAY] = {"sum": loss_sum, "since": self._globalstep_last_logged}
         with writing(f"checkpoint-{step}", self.run_dir):
             super()._save_checkpoint(model, trial)
-            self.save_extras(staged(self.run_dir) / f"checkpoint-{step}")
+            checkpoint = staged(self.run_dir) / f"checkpoint-{step}"
+            self.save_extras(checkpoint)
+            best = None
+            if self.state.best_model_checkpoint:  # in the staging folder, where it is the one that is being saved
+                best = self.run_dir / Path(self.state.best_model_checkpoint).name
+                self.state.best_model_checkpoint = str(best)
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
+                self.state.save_to_json(str(checkpoint / TRAINER_STATE_NAME))
                 commit_checkpoint(self.run_dir, step)
                 if self.args.save_total_limit is not None:
-                    rotate_checkpoints(self.run_dir, self.args.save_total_limit)
+                    rotate_checkpoints(self.run_dir, self.args.save_total_limit, best)
         self.accelerator.wait_for_everyone()
 
 
