@@ -1,7 +1,7 @@
 """A folder's files as they were written: their sizes and CRC-32 in `checksums.json`, so that damage is seen later.
 
 CRC-32 finds what disks, copies and full file systems do; it is no protection against somebody who means harm. It takes
-a quarter of a second per gigabyte, which is little beside writing or reading it.
+less than a second per gigabyte, which is little beside writing or reading it.
 """
 
 import json

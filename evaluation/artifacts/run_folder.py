@@ -38,7 +38,7 @@ RECORDS_AND_MODELS = (
     *("trainer_state.json",),
 )
 
-TRAINING_STATE = (CHECKSUMS, "trainer_state.json", "training_args.bin", "*.pt", "*.pth")
+TRAINING_STATE = (CHECKSUMS, "trainer_state.json", "*.bin", "*.pt", "*.pth", "pytorch_model_fsdp*", "optimizer*")
 """What a checkpoint holds beside a model and its tokenizer."""
 
 
@@ -109,7 +109,7 @@ def clear(run_dir: Path, checkpoints: bool) -> None:
     for folder in [staged(run_dir), *(list_checkpoints(run_dir) if checkpoints else [])]:
         shutil.rmtree(folder, ignore_errors=True)
     for name in sorted(names, key=lambda name: name != "config.json"):  # which says "done"
-        (run_dir / name).unlink(missing_ok=True)
+        _remove(run_dir / name)
 
 
 def staged(run_dir: Path) -> Path:
@@ -128,11 +128,10 @@ def commit_checkpoint(run_dir: Path, step: int) -> None:
         staged(run_dir).rmdir()
 
 
-def rotate_checkpoints(run_dir: Path, keep: int, best: Path | None = None) -> None:
-    """Deletes all but the last `keep` checkpoints and the `best` one."""
+def rotate_checkpoints(run_dir: Path, keep: int) -> None:
+    """Deletes all but the last `keep` checkpoints."""
     for checkpoint in list_checkpoints(run_dir)[:-keep]:
-        if checkpoint != best:
-            shutil.rmtree(checkpoint, ignore_errors=True)
+        shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def staged_model(run_dir: Path) -> Path:
@@ -155,17 +154,26 @@ def publish_model(run_dir: Path) -> None:
     environment["files"] = sorted({*environment["files"], *(file.name for file in files)})
     write_text(run_dir / ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
     for file in files:
+        if file.is_dir():
+            _remove(run_dir / file.name)
         os.replace(file, run_dir / file.name)
     shutil.rmtree(staged(run_dir), ignore_errors=True)
 
 
 def copy_model(checkpoint: Path, run_dir: Path) -> None:
     """Publishes a checkpoint's model and tokenizer, as the end of a run does its own."""
-    staged_model(run_dir).mkdir(parents=True, exist_ok=True)
-    for file in checkpoint.iterdir():
-        if file.is_file() and not any(fnmatch(file.name, pattern) for pattern in TRAINING_STATE):
-            shutil.copyfile(file, staged_model(run_dir) / file.name)
+    shutil.copytree(
+        checkpoint, staged_model(run_dir), ignore=shutil.ignore_patterns(*TRAINING_STATE), dirs_exist_ok=True
+    )
     publish_model(run_dir)
+
+
+def _remove(path: Path) -> None:
+    """Deletes a file or a folder, such as that of a tokenizer's further chat templates; there may be none."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:

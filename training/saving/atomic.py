@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer import TRAINER_STATE_NAME, TRAINING_ARGS_NAME
+from transformers.trainer import TRAINING_ARGS_NAME
 
 from evaluation.artifacts.run_folder import (
     commit_checkpoint,
@@ -100,18 +100,12 @@ class AtomicSaves(Trainer):
         kept_in_json[LOSS_UNDER_WAY] = {"sum": loss_sum, "since": self._globalstep_last_logged}
         with writing(f"checkpoint-{step}", self.run_dir):
             super()._save_checkpoint(model, trial)
-            checkpoint = staged(self.run_dir) / f"checkpoint-{step}"
-            self.save_extras(checkpoint)
-            best = None
-            if self.state.best_model_checkpoint:  # in the staging folder, where it is the one that is being saved
-                best = self.run_dir / Path(self.state.best_model_checkpoint).name
-                self.state.best_model_checkpoint = str(best)
+            self.save_extras(staged(self.run_dir) / f"checkpoint-{step}")
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
-                self.state.save_to_json(str(checkpoint / TRAINER_STATE_NAME))
                 commit_checkpoint(self.run_dir, step)
                 if self.args.save_total_limit is not None:
-                    rotate_checkpoints(self.run_dir, self.args.save_total_limit, best)
+                    rotate_checkpoints(self.run_dir, self.args.save_total_limit)
         self.accelerator.wait_for_everyone()
 
 

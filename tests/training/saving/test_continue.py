@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
+from evaluation.artifacts.run_folder import clear
 from nim_dataset.errors import UserError
 from nim_dataset.files import write_jsonl
 from training.train import main
@@ -37,7 +38,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, data: Any) -> Path:
     tokenizer = type(data.tokenizer).from_pretrained(
         Path(data.tokenizer.name_or_path), pad_token=None, padding_side="right"
     )
-    tokenizer.chat_template = "{{ messages }}"
+    tokenizer.chat_template = {"default": "{{ messages }}", "tool_use": "{{ tools }}"}
     tokenizer.save_pretrained(home / "base")
     write_jsonl(home / "rows.jsonl", ROWS)
     assert train(home / "run", home / "base", home / "rows.jsonl") == 0
@@ -48,8 +49,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, data: Any) -> Path:
 def run(home: Path, tmp_path: Path) -> Path:
     """A copy of the run, as it was killed between its last step and the trained model."""
     run = shutil.copytree(home / "run", tmp_path / "run")
-    for name in json.loads((run / "environment.json").read_text())["files"]:
-        (run / name).unlink()
+    clear(run, checkpoints=False)
     return run
 
 
@@ -115,18 +115,23 @@ def test_the_model_of_a_run_that_was_killed_before_it_had_one_is_complete(home: 
         (run / "checkpoint-3" / name).write_text("tokens")
     assert train(run, home / "base", home / "rows.jsonl", *AGAIN) == 0
     recorded = json.loads((home / "run" / "environment.json").read_text())["files"]
-    assert {"chat_template.jinja", "generation_config.json", "tokenizer.json"} < set(recorded)
+    assert {"additional_chat_templates", "chat_template.jinja", "generation_config.json", "tokenizer.json"} < set(
+        recorded
+    )
     assert json.loads((run / "environment.json").read_text())["files"] == sorted([*recorded, *further])
-    assert all((run / name).read_bytes() == (home / "run" / name).read_bytes() for name in recorded)
+    files = [path for path in (home / "run").rglob("*") if path.relative_to(home / "run").parts[0] in recorded]
+    for path in filter(Path.is_file, files):
+        assert (run / path.relative_to(home / "run")).read_bytes() == path.read_bytes()
 
 
 def test_what_is_saved_is_the_base_with_other_weights(home: Path) -> None:
     for saved in (home / "run", home / "run" / "checkpoint-2"):
-        for file in (home / "base").iterdir():
+        for file in filter(Path.is_file, (home / "base").rglob("*")):
+            same = saved / file.relative_to(home / "base")
             if file.suffix == ".json":
-                assert json.loads((saved / file.name).read_text()) == json.loads(file.read_text()), file.name
+                assert json.loads(same.read_text()) == json.loads(file.read_text()), file.name
             elif file.suffix != ".safetensors":
-                assert (saved / file.name).read_bytes() == file.read_bytes(), file.name
+                assert same.read_bytes() == file.read_bytes(), file.name
     assert weights(home / "run") != weights(home / "base")
 
 
