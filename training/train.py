@@ -167,8 +167,8 @@ def open_run(config: Config, run_dir: Path, materials: Materials) -> Start:
     files = record(config, base, materials.rows, state.num_processes) if state.is_main_process else {}
     if checkpoint is not None:
         if state.is_main_process:
-            if note := check_same_run(files, base.model.config, checkpoint):
-                say(note)
+            if unknown := check_same_run(files, base.model.config, checkpoint):
+                say(unknown)
             opening.check_is_last(run_dir, checkpoint)
         planned, steps = read_state(checkpoint)["max_steps"], config.train.max_steps
         if planned and 0 < steps != planned:

@@ -19,7 +19,8 @@ def from_main(find: Callable[[], T]) -> T:
             found[0] = find()
         except UserError as error:
             found[1] = error
-    value, error = broadcast_object_list(found)
-    if error is not None:
-        raise error
-    return value  # type: ignore[no-any-return]
+    value, mistake = broadcast_object_list(found)
+    if mistake is not None:
+        raise mistake
+    given: T = value
+    return given

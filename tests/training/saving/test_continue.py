@@ -69,8 +69,8 @@ def drop_a_weight(file: Path) -> None:
     save_file(kept, file, {"format": "pt"})
 
 
-def write(text: str) -> Callable[[Path], None]:
-    return lambda file: file.write_text(text) and None
+def write(text: str) -> Callable[[Path], Any]:
+    return lambda file: file.write_text(text)
 
 
 DAMAGES: dict[str, tuple[str, Callable[[Path], Any], str]] = {
