@@ -181,8 +181,8 @@ def open_run(config: Config, run_dir: Path, materials: Materials) -> Start:
 
 def fit(config: Config, run_dir: Path, materials: Materials, start: Start) -> int:
     """Trains, and leaves the trained model in the folder; returns the signal that stopped it before the end, or 0."""
-    progress, stop = callbacks.Progress(), callbacks.StopOnSignal()
-    trainer = make_trainer(config, run_dir, materials, start, [progress, stop])
+    progress, interrupt = callbacks.Progress(), callbacks.StopOnSignal()
+    trainer = make_trainer(config, run_dir, materials, start, [progress, interrupt])
     tell(config, materials, trainer)
     checkpoint = start.checkpoint
     say(f"{'continuing from ' + str(checkpoint) if checkpoint else 'starting'}; writing to {run_dir}/")
@@ -193,11 +193,11 @@ def fit(config: Config, run_dir: Path, materials: Materials, start: Start) -> in
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
         progress.close()
-        stop.close()
-    if stop.received:
+        interrupt.close()
+    if interrupt.received:
         last = f"{run_dir}/checkpoint-{trainer.state.global_step}"
-        say(f"{signal.Signals(stop.received).name}: saved {last}; go on with --resume_from_checkpoint auto")
-        return stop.received
+        say(f"{signal.Signals(interrupt.received).name}: saved {last}; go on with --resume_from_checkpoint auto")
+        return interrupt.received
     trainer.save_final_model()
     if progress.measured:
         say(progress.table())
