@@ -12,7 +12,6 @@ import json
 import multiprocessing
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from typing import Any
 import fsspec
 import pyarrow as pa
 
+from evaluation.process.memory import peak_memory
 from nim_dataset import get_config
 from nim_dataset.export import jsonl_bytes
 from nim_dataset.names import make_pairs
@@ -93,8 +93,7 @@ def write_shard(job: tuple[int, int, int, str]) -> tuple[int, float]:
     rows, shard, shards, folder = job
     name = f"train-{shard:05d}-of-{shards:05d}.parquet"
     fsspec.filesystem("nim").get_file(f"{RECIPE},n_train={rows}/{name}", f"{folder}/{name}")
-    # ru_maxrss is in kilobytes on Linux and in bytes on macOS.
-    return os.getpid(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    return os.getpid(), peak_memory() / 1e6
 
 
 def warm_up(barrier: Any, folder: str) -> None:

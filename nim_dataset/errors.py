@@ -27,12 +27,15 @@ def unknown(kind: str, value: object, choices: Iterable[object]) -> str:
 @contextlib.contextmanager
 def exit_on_user_error() -> Iterator[None]:
     """Ends a command line with `error: ...` on standard error and exit status 2 when a `UserError` reaches it, or an
-    `OSError` about a file or folder (a full disk, no permission, nothing there)."""
+    `OSError` about a file or folder (a full disk, no permission, nothing there); on Ctrl-C with status 130."""
     try:
         yield
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
     except OSError as error:
         if error.filename is None:
             raise

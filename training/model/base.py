@@ -35,7 +35,7 @@ WITHOUT_THE_HUB = "use --model tiny (built in), or --model with the folder of a 
 
 @dataclass
 class BaseModel:
-    """A model in fp32 on the CPU, its tokenizer (padding on the left), and where exactly they came from."""
+    """A model in fp32 on the CPU, its tokenizer, and where exactly they came from."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -106,10 +106,6 @@ def _from_pretrained(name: str, revision: str | None) -> tuple[PreTrainedModel, 
         raise UserError(
             f"model: the tokenizer of {where} has no end-of-text token; set its `eos_token` and save it again"
         )
-    if tokenizer.pad_token_id is None:
-        padding = "<|padding|>"
-        tokenizer.pad_token = padding if padding in tokenizer.get_vocab() else tokenizer.eos_token
-    tokenizer.padding_side = "left"
     return model, tokenizer
 
 
