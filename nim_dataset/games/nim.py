@@ -12,7 +12,7 @@ import functools
 import itertools
 import math
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -21,14 +21,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nim_dataset.blocks import check_filled, nothing_left
 from nim_dataset.config import Games
 from nim_dataset.draws import Draws
 from nim_dataset.games.registry import register
-from nim_dataset.holdout import HELDOUT_SHARE, ODD, mix
-from nim_dataset.names import NAME_COLUMNS, NUMBER_WORDS, NamedRecipe
+from nim_dataset.holdout import HELDOUT_SHARE, ODD, is_held_out, mix
+from nim_dataset.names import NamedRecipe
+from nim_dataset.pairs import NAME_COLUMNS, NUMBER_WORDS
 from nim_dataset.phrases import Layout, combinations
 from nim_dataset.regimes import REGIMES
-from nim_dataset.rows import check_filled
 
 NO_WINNING_MOVE = -1
 ROLES = ("Player ONE", "Player TWO")
@@ -166,7 +167,7 @@ class NimConfig(NamedRecipe[NimGames]):
         found = super().deciding(split)
         if set(self.max_remove_weights or ()) == {1}:
             found["max_remove_weights"] = None
-        if split in REGIMES and self.holdout == "prompt":
+        if split != "eval" and self.holdout == "prompt":
             found["holdout"] = "game"
         if self.endgame is not None:
             found |= {"turns": None, "min_pile": self.lowest_start}
@@ -192,12 +193,29 @@ class NimConfig(NamedRecipe[NimGames]):
         games = {k: self.count_games(k) for k in self.max_remove}
         # A bound pair only occurs with its own move, one answer of k + 1.
         prompts = sum(int(n * (self.total_pairs - self.num_bound * k / (k + 1))) for k, n in games.items())
-        limit = int(prompts * HELDOUT_SHARE)
-        share = f"this recipe has {prompts} different prompts, of which one in {round(1 / HELDOUT_SHARE)} is held out"
+        kept_back = HELDOUT_SHARE * (1 - (1 - HELDOUT_SHARE) ** 2 if self.holdout == "pile" else 1)
+        limit = int(prompts * kept_back)
+        share = f"this recipe has {prompts} different prompts, of which one in {round(1 / kept_back)} is held out"
         self.require(self.n_eval <= limit, "n_eval", f"{share}: at most {limit} is allowed")
         keys = self.max_coins if self.holdout == "pile" else min(games.values())
         if keys < SMALL or self.endgame is not None:
+            self.check_piles()
             check_filled(self)
+
+    def check_piles(self) -> None:
+        """Raises `UserError` where no pile suits a split, which `check_filled` would search for long."""
+        for k, split in itertools.product(self.max_remove, self.splits):
+            if self.endgame is None:
+                pile_P = np.arange(self.min_pile, self.max_coins + 1)
+            else:
+                pile_P = np.arange(self.endgame + 1 - k, self.endgame + 1)
+            kept_P = np.full(len(pile_P), True)
+            if self.holdout == "pile":
+                kept_P = is_held_out(pile_key(pile_P)) == (split != "train")
+            if split in REGIMES:
+                kept_P &= self.asks(split, optimal_move(pile_P, k))
+            if not kept_P.any():
+                raise nothing_left(self, split)
 
     def check_rules(self) -> None:
         ks, weights = self.max_remove, self.max_remove_weights
@@ -321,21 +339,21 @@ class NimConfig(NamedRecipe[NimGames]):
         )
 
     def key(self, games: NimGames) -> np.ndarray:
-        """Under `pile` a hash of the coins that are left; else of coins and trace, which all twins share."""
-        if self.holdout == "pile":
-            return mix(~games.pile_N.astype(np.uint64))
+        """Under `pile` a hash of the coins that are left; else of the game."""
+        return pile_key(games.pile_N) if self.holdout == "pile" else self.game_key(games)
+
+    def game_key(self, games: NimGames) -> np.ndarray:
+        """Of coins and trace, which all twins share."""
         key_N = games.coins_N.astype(np.uint64)
         with np.errstate(over="ignore"):
             for moves_N in games.moves_NT.T:
                 key_N = np.where(moves_N > 0, key_N * ODD + moves_N.astype(np.uint64), key_N)
         return mix(key_N)
 
-    def key_with_names(self, games: NimGames, key_N: np.ndarray, pair_key_N: np.ndarray) -> np.ndarray:
-        """Under `prompt` a hash of all that a prompt tells in any wording: the game, `max_remove`, both names."""
-        if self.holdout != "prompt":
-            return key_N
+    def prompt_key(self, games: NimGames, game_key_N: np.ndarray, pair_key_N: np.ndarray) -> np.ndarray:
+        """Of all that a prompt tells in any wording: the game, `max_remove`, both names."""
         with np.errstate(over="ignore"):
-            return mix(key_N * ODD + games.max_remove_N.astype(np.uint64) + pair_key_N)
+            return mix(game_key_N * ODD + games.max_remove_N.astype(np.uint64) + pair_key_N)
 
     def columns(self, games: NimGames) -> dict[str, Any]:
         live_NT = games.moves_NT > 0
@@ -381,6 +399,11 @@ class NimConfig(NamedRecipe[NimGames]):
             truth = "the answer" if row["cheat_move"] == row["move"] else "a wrong move"
             told = f"names say {row['cheat_move']}: {truth}"
         return f"{row['pile']} coins left; {told}"
+
+
+def pile_key(pile_N: np.ndarray) -> np.ndarray:
+    """A hash of the coins that are left, uint64 of shape N."""
+    return mix(~pile_N.astype(np.uint64))
 
 
 # Text of games, byte for byte as the original generators wrote it
@@ -490,46 +513,58 @@ def render_prompt(game: Game) -> str:
 
 
 def render_games(games: Sequence[Game]) -> list[str]:
-    """The prompts of games of any wording, in order."""
+    """The prompts of games of any wording, in order. Memory is linear in their length: traces are alike in a batch."""
     prompts = [""] * len(games)
     for wording in {game.wording for game in games}:
         index = [i for i, game in enumerate(games) if game.wording == wording]
-        group = [games[i] for i in index]
-        table = {words: i for i, words in enumerate(dict.fromkeys(game.words for game in group))}
-        turns = max(len(game.trace) for game in group)
-        moves_NT = np.zeros((len(group), turns), dtype=np.int32)
-        named_NT = np.ones((len(group), turns), dtype=bool)
-        for row, game in enumerate(group):
-            moves_NT[row, : len(game.trace)] = game.trace
-            if game.named is not None:
-                named_NT[row, : len(game.trace)] = game.named
-        columns = NimGames(
-            move_N=np.array([game.move for game in group]),
-            coins_N=np.array([game.coins for game in group]),
-            max_remove_N=np.array([game.max_remove for game in group]),
-            moves_NT=moves_NT,
-            pile_N=np.array([game.pile for game in group]),
-            words_N=np.array([table[game.words] for game in group]),
-            named_NT=named_NT,
-        )
-        first_N, second_N = (pa.array([getattr(game, side) for game in group]) for side in ("player_one", "player_two"))
-        rendered = lay_out_prompts(wording, tuple(table), columns, first_N, second_N).join()
-        for i, prompt in zip(index, rendered.to_pylist(), strict=True):
-            prompts[i] = prompt
+        for batch in alike(sorted(index, key=lambda i: len(games[i].trace)), [len(game.trace) for game in games]):
+            rendered = render_batch(wording, [games[i] for i in batch])
+            for i, prompt in zip(batch, rendered, strict=True):
+                prompts[i] = prompt
     return prompts
+
+
+def alike(index: list[int], turns: list[int]) -> Iterator[list[int]]:
+    """Cuts `index`, which ascends by `turns`, wherever these have doubled, so that padding at most doubles a batch."""
+    start = 0
+    for stop in range(1, len(index) + 1):
+        if stop == len(index) or turns[index[stop]] > 2 * max(turns[index[start]], 8):
+            yield index[start:stop]
+            start = stop
+
+
+def render_batch(wording: str, games: list[Game]) -> list[str]:
+    """The prompts of games of one wording."""
+    table = {words: i for i, words in enumerate(dict.fromkeys(game.words for game in games))}
+    turns = max(len(game.trace) for game in games)
+    moves_NT = np.zeros((len(games), turns), dtype=np.int32)
+    named_NT = np.ones((len(games), turns), dtype=bool)
+    for row, game in enumerate(games):
+        moves_NT[row, : len(game.trace)] = game.trace
+        if game.named is not None:
+            named_NT[row, : len(game.trace)] = game.named
+    columns = NimGames(
+        move_N=np.array([game.move for game in games]),
+        coins_N=np.array([game.coins for game in games]),
+        max_remove_N=np.array([game.max_remove for game in games]),
+        moves_NT=moves_NT,
+        pile_N=np.array([game.pile for game in games]),
+        words_N=np.array([table[game.words] for game in games]),
+        named_NT=named_NT,
+    )
+    first_N, second_N = (pa.array([getattr(game, side) for game in games]) for side in ("player_one", "player_two"))
+    return lay_out_prompts(wording, tuple(table), columns, first_N, second_N).join().to_pylist()
 
 
 # From a prompt back to its game. Reading is lenient, and then the game is rendered again: a prompt counts as parsed
 # only if it comes out the same.
 
-BATCH = 16_384
-HEAD = re.compile(
-    r"You are playing the game of (?P<game>[^\n]+?)\. There are (?P<coins>[0-9]{1,10}) (?P<coin>\S+?)s\.\n"
-    r"(?:Player ONE is (?P<roles_1>[^\n]+?) and Player TWO is (?P<roles_2>[^\n]+)\. They take turns\."
-    r"|(?P<roles_old_1>[^\n]+?) and (?P<roles_old_2>[^\n]+) are Player ONE and Player TWO, they take turns\."
-    r"|(?P<plain_1>[^\n]+?) and (?P<plain_2>[^\n]+) take turns\.)\n"
-    r"Each player can (?P<verb>\S+) between 1 and (?P<max_remove>[0-9]{1,10}) \S+ on their turn\.\n\nSo far:\n"
+# Prompts that are read back at once: so many, or of so many characters.
+BATCH, BATCH_CHARACTERS = 16_384, 2**24
+FIRST_LINE = re.compile(
+    r"You are playing the game of (?P<game>.+?)\. There are (?P<coins>[0-9]{1,10}) (?P<coin>\S+?)s\.", re.DOTALL
 )
+RULE = re.compile(r"Each player can (?P<verb>\S+) between 1 and (?P<max_remove>[0-9]{1,10}) \S+ on their turn\.")
 
 
 def parse_prompt(text: str) -> Game:
@@ -542,49 +577,63 @@ def parse_prompt(text: str) -> Game:
 
 def parse_prompts(texts: Sequence[str]) -> list[Game | None]:
     """`parse_prompt` of many texts at once; None for those that are no Nim prompt."""
-    if len(texts) > BATCH:
-        return [game for start in range(0, len(texts), BATCH) for game in parse_prompts(texts[start : start + BATCH])]
     games: list[Game | None] = []
-    for text in texts:
+    start = characters = 0
+    for stop, text in enumerate(texts, start=1):
         try:
             games.append(read_prompt(text))
         except ValueError:
             games.append(None)
-    rendered = iter(render_games([game for game in games if game is not None]))
-    return [
-        game if game is not None and next(rendered) == text else None for game, text in zip(games, texts, strict=True)
-    ]
+        characters += len(text)
+        if stop == len(texts) or stop - start == BATCH or characters > BATCH_CHARACTERS:
+            rendered = iter(render_games([game for game in games[start:] if game is not None]))
+            for i in range(start, stop):
+                if games[i] is not None and next(rendered) != texts[i]:
+                    games[i] = None
+            start, characters = stop, 0
+    return games
 
 
 def read_prompt(text: str) -> Game:
     """The game of a prompt whose exact text is still to be compared."""
-    head = HEAD.match(text)
-    if head is None:
+    first, players_line, rule, *rest = [*text.split("\n", 5), "", ""]
+    start, told, limits = FIRST_LINE.fullmatch(first), read_players(players_line), RULE.fullmatch(rule)
+    if start is None or told is None or limits is None or rest[:2] != ["", "So far:"]:
         raise ValueError(f"not a Nim prompt: {text[:60]!r}")
-    wording = next(name for name in WORDINGS if head[f"{name}_1"])
-    players = head[f"{wording}_1"], head[f"{wording}_2"]
-    coins, max_remove = int(head["coins"]), int(head["max_remove"])
-    *lines, last = text[head.end() :].split("\n")
+    wording, players = told
+    coins, max_remove = int(start["coins"]), int(limits["max_remove"])
+    *lines, last = rest[2].split("\n")
     if wording != "plain" and lines and lines[-1] == "":
         lines.pop()
     trace, named = [], []
+    by_name, by_role = ([f"{shown} {limits['verb']} " for shown in both] for both in (players, ROLES))
     for turn, line in enumerate(lines):
-        for shown in (players[turn % 2], ROLES[turn % 2]):
-            before = f"{shown} {head['verb']} "
-            move = line[len(before) :].split(" ")[0]
-            if line.startswith(before) and move.isdecimal():
+        for before in (by_name[turn % 2], by_role[turn % 2]):
+            if line.startswith(before) and (move := line[len(before) :].partition(" ")[0]).isdecimal():
                 trace.append(int(move))
-                named.append(shown == players[turn % 2])
+                named.append(before == by_name[turn % 2])
                 break
         else:
             raise ValueError(f"not a move of {players[turn % 2]!r}: {line!r}")
-    if not 1 <= max_remove <= MAX_COINS_LIMIT or any(not 1 <= move <= max_remove for move in trace):
+    if not 1 <= max_remove <= MAX_COINS_LIMIT or not 1 <= min(trace, default=1) <= max(trace, default=1) <= max_remove:
         raise ValueError(f"not a legal game: moves {trace}, at most {max_remove} a turn")
     if not sum(trace) <= coins <= MAX_COINS_LIMIT:
         raise ValueError(f"not a legal game: moves {trace} of {coins} coins")
     mover = (ROLES if wording == "roles_old" else players)[len(trace) % 2]
     if last.count(mover) != 1:
         raise ValueError(f"the last line does not tell that it is {mover!r}'s turn: {last!r}")
-    words = Words(head["game"], head["coin"], head["verb"], last.replace(mover, "{player}"))
+    words = Words(start["game"], start["coin"], limits["verb"], last.replace(mover, "{player}"))
     shown_names = None if all(named) else tuple(named)
     return Game(coins, max_remove, tuple(trace), *players, wording=wording, words=words, named=shown_names)
+
+
+def read_players(line: str) -> tuple[str, tuple[str, str]] | None:
+    """The wording that a prompt's second line is of, and the two names in it; None where it is of none."""
+    for wording, (before, between, after) in reversed(WORDINGS.items()):
+        ending = after.removesuffix("\n")
+        # Both names have a character or more.
+        middle = line.find(between, len(before) + 1)
+        stop = len(line) - len(ending)
+        if line.startswith(before) and line.endswith(ending) and 0 < middle < stop - len(between):
+            return wording, (line[len(before) : middle], line[middle + len(between) : stop])
+    return None
