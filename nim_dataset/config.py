@@ -84,6 +84,8 @@ class Recipe(datasets.BuilderConfig, abc.ABC, Generic[G]):
     """What eval never shares with train: one of the game's `holdouts`."""
     seed: int = 0
     """Of the rows. Train and eval stay disjoint across seeds and recipes too."""
+    answer_prefix: str = ""
+    """What each answer begins with: a space, for tools that join prompt and answer as they are."""
 
     about: ClassVar[str] = "questions and their answers."
     """What a model that is trained on the game is trained on, and what for; the end of a sentence, in Markdown."""
@@ -137,6 +139,8 @@ class Recipe(datasets.BuilderConfig, abc.ABC, Generic[G]):
     def check(self) -> None:
         """Raises `UserError` for values that no dataset can be made from."""
         self.one_of("holdout", self.holdouts)
+        spaces = self.answer_prefix.strip(" ") == ""
+        self.require(spaces, "answer_prefix", "nothing but spaces is allowed", repr(self.answer_prefix))
         for name in self.sizes:
             self.require(0 <= getattr(self, name) <= MAX_ROWS, name, f"0 to {MAX_ROWS} is allowed")
         self.require(len(self.splits) > 0, "n_train", "a row or more is needed in some split")

@@ -28,7 +28,7 @@ def to_table(config: Recipe, schema: pa.Schema, games: Games, pair_N: np.ndarray
     """The rows as an Arrow table with the columns of `config.features`."""
     texts, answer_N = config.answers(games)
     columns: dict[str, Any] = {
-        "answer": pa.array(texts).take(pa.array(answer_N)),
+        "answer": pa.array([config.answer_prefix + text for text in texts]).take(pa.array(answer_N)),
         "move": games.move_N,
         **config.columns(games),
     }
@@ -46,7 +46,7 @@ def to_jsonl(config: Recipe, games: Games, pair_N: np.ndarray) -> pa.StringArray
     names = make_pairs(config).in_json if isinstance(config, NamedRecipe) else ()
     text = config.lay_out(games, *(side.take(pa.array(pair_N)) for side in names))
     texts, answer_N = config.answers(games)
-    answer_N = text.phrase(texts, answer_N)
+    answer_N = text.phrase([config.answer_prefix + answer for answer in texts], answer_N)
     text.escape()
     text.wrap(text.phrase(['{"prompt": "']), text.phrase(['", "answer": "']), answer_N, text.phrase(['"}\n']))
     return text.join()

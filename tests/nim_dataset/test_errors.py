@@ -30,6 +30,7 @@ IMPOSSIBLE = [
     ("cheating", {"cheat_fraction": 1}, r"^cheat_fraction: got 1.0, .*neutral"),
     ("cheating", {"cheat_prob": 1.5}, r"^cheat_prob: got 1.5, .*0 to 1"),
     ("cheating", {"cheat_prob": float("nan")}, r"^cheat_prob: got nan"),
+    ("mod3", {"answer_prefix": " A:"}, r"^answer_prefix: got ' A:', but nothing but spaces is allowed"),
     ("cheating", {"cheat_prob": "often"}, r"^cheat_prob: cannot read 'often' as a number"),
     ("cheating", {"n_train": 1.5}, r"^n_train: cannot read 1.5 as a whole number"),
     ("cheating", {"n_train": float("inf")}, r"^n_train: cannot read inf as a whole number"),
