@@ -52,7 +52,7 @@ class Split:
     other: Lines = field(default_factory=Lines)
     """The rows whose prompt tells no game that is known."""
     wrong: Lines = field(default_factory=Lines)
-    """The rows whose answer names another move than the rule."""
+    """The rows whose answer is not the generator's own, nor has the right move as its one number."""
     reworded: int = 0
     """Rows with the right move in other words than the generators', such as "take 1 coins" for "take 1 coin"."""
     pair_moves: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -81,8 +81,10 @@ class Split:
 
     def _judge(self, rows: list[tuple[int, str, Position]]) -> None:
         """Takes in rows of known games."""
-        self.wrong.add([number for number, answer, game in rows if not is_right(answer, game)])
-        self.reworded += sum(answer != game.answer and is_right(answer, game) for _, answer, game in rows)
+        other_words = [(number, answer, game) for number, answer, game in rows if answer != game.answer]
+        wrong = [number for number, answer, game in other_words if NUMBER.findall(answer) != [str(game.move)]]
+        self.wrong.add(wrong)
+        self.reworded += len(other_words) - len(wrong)
         keys: dict[str, list[Hashable]] = {}
         for _, _, game in rows:
             for level, key in game.holdout_keys().items():
@@ -105,11 +107,6 @@ class Split:
     def duplicates(self) -> int:
         """Rows whose prompt came before."""
         return self.rows - len(self.distinct("prompt"))
-
-
-def is_right(answer: str, game: Position) -> bool:
-    """Whether an answer is the generator's own, or has the right move as its one number."""
-    return answer == game.answer or NUMBER.findall(answer) == [str(game.move)]
 
 
 def generated_splits(config: Recipe) -> list[Split]:

@@ -483,12 +483,12 @@ class Game:
     named: tuple[bool, ...] | None = None
     """Which trace lines show the name; None means all."""
 
-    @property
+    @functools.cached_property
     def pile(self) -> int:
         """Coins left."""
         return self.coins - sum(self.trace)
 
-    @property
+    @functools.cached_property
     def move(self) -> int:
         """The optimal move, or -1."""
         return optimal_move(self.pile, self.max_remove)
@@ -543,12 +543,14 @@ def render_batch(wording: str, games: list[Game]) -> list[str]:
         moves_NT[row, : len(game.trace)] = game.trace
         if game.named is not None:
             named_NT[row, : len(game.trace)] = game.named
+    coins_N, max_remove_N = (np.array([getattr(game, name) for game in games]) for name in ("coins", "max_remove"))
+    pile_N = coins_N - sum_turns(moves_NT)
     columns = NimGames(
-        move_N=np.array([game.move for game in games]),
-        coins_N=np.array([game.coins for game in games]),
-        max_remove_N=np.array([game.max_remove for game in games]),
+        move_N=optimal_move(pile_N, max_remove_N),
+        coins_N=coins_N,
+        max_remove_N=max_remove_N,
         moves_NT=moves_NT,
-        pile_N=np.array([game.pile for game in games]),
+        pile_N=pile_N,
         words_N=np.array([table[game.words] for game in games]),
         named_NT=named_NT,
     )
@@ -606,7 +608,9 @@ def read_prompt(text: str) -> Game:
     if wording != "plain" and lines and lines[-1] == "":
         lines.pop()
     trace, named = [], []
-    by_name, by_role = ([f"{shown} {limits['verb']} " for shown in both] for both in (players, ROLES))
+    verb = limits["verb"]
+    by_name = f"{players[0]} {verb} ", f"{players[1]} {verb} "
+    by_role = f"{ROLES[0]} {verb} ", f"{ROLES[1]} {verb} "
     for turn, line in enumerate(lines):
         for before in (by_name[turn % 2], by_role[turn % 2]):
             if line.startswith(before) and (move := line[len(before) :].partition(" ")[0]).isdecimal():
@@ -622,7 +626,7 @@ def read_prompt(text: str) -> Game:
     mover = (ROLES if wording == "roles_old" else players)[len(trace) % 2]
     if last.count(mover) != 1:
         raise ValueError(f"the last line does not tell that it is {mover!r}'s turn: {last!r}")
-    words = Words(start["game"], start["coin"], limits["verb"], last.replace(mover, "{player}"))
+    words = Words(start["game"], start["coin"], verb, last.replace(mover, "{player}"))
     shown_names = None if all(named) else tuple(named)
     return Game(coins, max_remove, tuple(trace), *players, wording=wording, words=words, named=shown_names)
 
