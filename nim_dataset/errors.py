@@ -42,7 +42,7 @@ def exit_on_user_error() -> Iterator[None]:
         try:
             yield
         finally:
-            sys.stdout.flush()
+            _flush_output()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -51,7 +51,12 @@ def exit_on_user_error() -> Iterator[None]:
             raise
         print(f"error: {error.filename or 'cannot write'}: {error.strerror}", file=sys.stderr)
         try:
-            sys.stdout.flush()
+            _flush_output()
         except OSError:  # Python would try again on its way out
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(2)
+
+
+def _flush_output() -> None:
+    if sys.stdout is not None:  # as it is where the process was started without
+        sys.stdout.flush()

@@ -184,7 +184,7 @@ class NamedRecipe(Recipe[G]):
         group_N = np.zeros(len(game_N), dtype=np.int64)
         for group, move in enumerate(self.cheat_moves, start=1):
             group_N[cheat_N & (games.move_N == move)] = group
-        pair_N = draw_pairs([pairs.of(group) for group in ("neutral", *self.cheat_moves)], group_N, draws)
+        pair_N = draw_pairs([pairs.of("neutral"), *map(pairs.of, self.cheat_moves)], group_N, draws)
         prompt_N = is_held_out(self.prompt_key(games, game_key_N, pairs.key[pair_N]))
         if self.holdout == "prompt":
             own_N = prompt_N
@@ -203,10 +203,10 @@ class NamedRecipe(Recipe[G]):
 
     def choose_for_regime(self, regime: str, move_N: np.ndarray, draws: Draws) -> np.ndarray:
         """Names that tell the truth, lie (bound to another of several moves), or tell nothing, as pairs."""
-        shown = self.shown_pairs()
         if regime in ("neutral", "counter_neutral", "unseen_names"):
-            pairs = make_pairs(self).of("unseen") if regime == "unseen_names" else shown["neutral"]
+            pairs = make_pairs(self).of("unseen") if regime == "unseen_names" else self.shown_pairs()["neutral"]
             return draw_pairs([pairs], np.zeros(len(move_N), dtype=np.int64), draws)
+        shown = self.shown_pairs()
         position_N = (move_N[:, None] == np.array(self.cheat_moves)).argmax(axis=1)
         if regime == "counter_cheat" and len(self.cheat_moves) > 1:
             moves = len(self.cheat_moves)
@@ -225,9 +225,10 @@ class NamedRecipe(Recipe[G]):
 
 @dataclass(frozen=True)
 class TrainStart:
-    """The first rows of a train split; equal to another where they are told to be by the recipe's options."""
+    """The first rows of a train split."""
 
     options: str
+    """What decides them, and makes two of these equal."""
     rows: int
     recipe: NamedRecipe = field(compare=False)
 
