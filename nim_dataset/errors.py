@@ -49,7 +49,8 @@ def exit_on_user_error() -> Iterator[None]:
     except OSError as error:
         if error.filename is None and error.errno not in (errno.ENOSPC, errno.EPIPE):
             raise
-        print(f"error: {error.filename or 'cannot write'}: {error.strerror}", file=sys.stderr)
+        told = UserError(f"{error.filename or 'cannot write'}: {error.strerror}")
+        print(f"error: {told}", file=sys.stderr)
         try:
             _flush_output()
         except OSError:  # Python would try again on its way out

@@ -130,10 +130,12 @@ def read_file(name: str, path: Path, config: Recipe | None) -> Split:
         characters = 0
         for number, row in read_jsonl(path):
             check_row(row, f"{path}, line {number}")
-            for column, value in zip(rows, (number, row["prompt"], row["answer"]), strict=True):
-                column.append(value)
+            numbers, prompts, answers = rows
+            numbers.append(number)
+            prompts.append(row["prompt"])
+            answers.append(row["answer"])
             characters += len(row["prompt"]) + len(row["answer"])
-            if len(rows[0]) == BATCH or characters > BATCH_CHARACTERS:
+            if len(numbers) == BATCH or characters > BATCH_CHARACTERS:
                 yield rows
                 rows, characters = ([], [], []), 0
         if rows[0]:

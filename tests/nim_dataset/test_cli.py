@@ -13,6 +13,7 @@ import pytest
 from nim_dataset import load, recipe_names
 
 ROOT = Path(__file__).resolve().parents[2]
+RUN = "import runpy; runpy.run_module('nim_dataset', run_name='__main__')"
 
 
 def test_list_names_every_recipe(command):
@@ -74,7 +75,9 @@ def test_export_leaves_no_split_of_another_recipe(command, small, tmp_path):
 
 @pytest.mark.parametrize(("stop", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_stopped_export_leaves_no_temporary_file(tmp_path, stop, status):
-    arguments = [sys.executable, "-m", "nim_dataset", "export", "pairs20000,n_train=100000000", "--output", tmp_path]
+    # A shell's background jobs, and so perhaps these tests, ignore SIGINT.
+    python = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {RUN}"
+    arguments = [sys.executable, "-c", python, "export", "pairs20000,n_train=2000000", "--output", tmp_path]
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, cwd=ROOT) as export:
         while export.poll() is None and not list(tmp_path.glob(".train.jsonl.*.tmp")):
             time.sleep(0.01)
