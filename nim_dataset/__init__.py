@@ -1,6 +1,6 @@
 """Games as text, one-pile Nim first of all: a game's options -> recipes -> rows -> text -> datasets."""
 
-from nim_dataset.builder import NimBuilder, load
+from nim_dataset.builder import NimBuilder, load, stream
 from nim_dataset.games.nim import Game, NimConfig, optimal_move, parse_prompt, render_prompt
 from nim_dataset.recipes import get_config, recipe_names
 from nim_dataset.sources import load_source
@@ -18,4 +18,5 @@ __all__ = [
     "parse_prompt",
     "recipe_names",
     "render_prompt",
+    "stream",
 ]
