@@ -31,7 +31,7 @@ class ReadOnlyError(OSError, UserError):
     """Something would be written or removed."""
 
 
-class PathError(OSError, UserError):
+class PathError(UserError, OSError):
     """A path that names nothing, where a `FileNotFoundError` would lose its reason: pyarrow, and with it pandas and
     polars, puts one of its own in the place of that which `info` raises."""
 

@@ -3,8 +3,10 @@
 
 import errno
 import json
+import os
 import pickle
 import re
+import time
 
 import dask.dataframe
 import duckdb
@@ -180,13 +182,21 @@ def test_nothing_can_be_changed(files, change):
 
 
 @pytest.mark.slow
-def test_ray_reads_shards_in_tasks_of_its_own(files):
+def test_ray_reads_shards_and_makes_them_in_parallel(files):
     ray = pytest.importorskip("ray")
+    shards = files.glob("nim://pairs20000,n_train=40000,shards=4/train-*.parquet")
+
+    def read(batch):
+        time.sleep(1)  # so that one process cannot be through before another has begun
+        rows = pyarrow.parquet.read_table(batch["item"][0], columns=["move"], filesystem=fsspec.filesystem("nim"))
+        return rows.append_column("process", [[os.getpid()] * len(rows)])
+
     ray.init(num_cpus=2, include_dashboard=False)
     try:
-        shards = files.glob("nim://pairs20000,n_train=40000,shards=4/train-*.parquet")
-        rows = ray.data.read_parquet(shards, filesystem=files)
-        found = rows.groupby("move").count().to_pandas().set_index("move")["count()"].to_dict()
+        moves = ray.data.read_parquet(shards, filesystem=files).select_columns(["move"]).to_pandas()["move"]
+        made = ray.data.from_items(shards).map_batches(read, batch_size=1).to_pandas()
     finally:
         ray.shutdown()
-    assert found == pd.read_parquet("nim://pairs20000,n_train=40000/train.parquet").groupby("move").size().to_dict()
+    expected = pd.read_parquet("nim://pairs20000,n_train=40000/train.parquet")["move"].value_counts().to_dict()
+    assert moves.value_counts().to_dict() == made["move"].value_counts().to_dict() == expected
+    assert made["process"].nunique() == 2
