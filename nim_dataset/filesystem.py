@@ -162,6 +162,9 @@ class FileInfo(dict[str, Any]):
     def values(self) -> ValuesView[Any]:  # type: ignore[override]
         return dict(self).values()
 
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
     def copy(self) -> "FileInfo":
         return FileInfo(self["name"], self._path)
 

@@ -27,7 +27,7 @@ class NimPath:
     """What a path names: rows `start` to `stop` of a split in a format, or a manifest. Equal if the content is."""
 
     etag: str
-    """Changes when, and only when, the bytes of the file do."""
+    """Changes when, and only when, the rows of the file do, or its manifest."""
     config: Recipe = field(compare=False)
     """The checked recipe."""
     split: str = field(compare=False)

@@ -50,8 +50,9 @@ def test_sizes_are_those_of_the_bytes(files):
     sizes = {name: len(files.cat(name)) for name in files.ls("nim://357,n_train=100", detail=False)}
     info = files.info("nim://357,n_train=100/train.jsonl")
     size = sizes["357,n_train=100/train.jsonl"]
-    copies = [info, info.copy(), dict(info), {**info}, pickle.loads(pickle.dumps(info)), dict(info.items())]
+    copies = [info, info.copy(), dict(info), {**info}, pickle.loads(pickle.dumps(info)), json.loads(json.dumps(info))]
     assert [copy["size"] for copy in copies] == [size] * 6
+    assert f"'size': {size}" in str(info)
     assert info.get("size") == size
     assert files.du("nim://357,n_train=100") == sum(sizes.values())
     assert "train.jsonl (" in files.tree("nim://357,n_train=100", display_size=True)
