@@ -133,7 +133,7 @@ class GeneratedFile:
 
     def _writer(self, sink: "Sink") -> pq.ParquetWriter:
         """As `benchmarks/generate_rows.py` finds best: 100,000 rows of `pairs20000` take 0.11 s and 6.4 MB with zstd,
-        0.08 s and 10.5 MB with snappy. Dictionaries for text that seldom repeats slow down reading, to 0.07 s from 0.05.
+        0.08 s and 10.5 MB with snappy. Dictionaries for text that seldom repeats slow down reading (0.07 s, not 0.05).
         """
         schema = self.path.config.features.arrow_schema
         repeating = [column.name for column in schema if column.name == "answer" or pa.types.is_integer(column.type)]

@@ -3,6 +3,7 @@
 `nim://<config>[,key=value...][,shards=N]/<split>[-SSSSS-of-NNNNN].{parquet,jsonl}`, and `manifest.json` beside them.
 """
 
+import functools
 import hashlib
 import re
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ class NimPath:
     """The row after the last."""
 
 
+@functools.lru_cache(maxsize=64)  # checking a recipe takes as long as making a thousand rows
 def parse_directory(directory: str) -> tuple[Recipe, int]:
     """The checked recipe of a directory, and into how many shards its listing divides each split.
 

@@ -6,7 +6,9 @@ import json
 import os
 import pickle
 import re
+import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import dask.dataframe
 import duckdb
@@ -93,6 +95,23 @@ def test_what_was_dropped_from_memory_is_made_again(files, kind, limit, monkeypa
             file.seek(start)
             assert file.read(1000) == whole[start : start + 1000]
     assert 0 < PIECES.bytes <= limit
+
+
+def test_threads_share_a_file_and_an_interrupted_reader_may_try_again(files):
+    path = "nim://357,n_train=150000/train.jsonl"
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.03)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            files.size(path)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    with ThreadPoolExecutor(4) as pool:
+        starts = range(0, 45_000_000, 5_000_000)
+        parts = list(pool.map(lambda start: files.cat_file(path, start, start + 5_000_000), starts))
+    whole = b"".join(parts)
+    assert whole.count(b"\n") == 150_000
+    assert len(whole) == files.size(path)
 
 
 def test_an_empty_shard_has_no_rows_and_no_row_group(files):
