@@ -15,9 +15,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nim_dataset.builder import BLOCK_ROWS
 from nim_dataset.export import jsonl_bytes, manifest_bytes
 from nim_dataset.paths import NimPath
-from nim_dataset.rows import BLOCK_ROWS, generate, generate_jsonl
+from nim_dataset.rows import generate, generate_jsonl
 
 PARQUET_MAGIC = 4
 """Bytes before the first row group."""
