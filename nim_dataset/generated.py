@@ -34,12 +34,14 @@ class Pieces:
         self._lock = threading.Lock()
 
     def get(self, key: tuple[str, int]) -> bytes | None:
+        """Piece number `key[1]` of the file with ETag `key[0]`; None if it was dropped."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
             return self._kept.get(key)
 
     def put(self, key: tuple[str, int], piece: bytes) -> None:
+        """Keeps a piece, and drops those that were used longest ago."""
         with self._lock:
             self.bytes += len(piece) - len(self._kept.pop(key, b""))
             self._kept[key] = piece
@@ -70,11 +72,12 @@ class GeneratedFile:
     def read(self, start: int = 0, stop: int | None = None) -> bytes:
         """Bytes `start` to `stop` (None: to the end); fewer where the file ends before."""
         parts: list[bytes] = []
-        known = bisect.bisect_right(self._ends, start)
-        for index, piece in enumerate(self.pieces(known), start=known):
-            first = self._ends[index] - len(piece)
+        index = bisect.bisect_right(self._ends, start)
+        first = self._ends[index - 1] if index else 0
+        for piece in self.pieces(index):
             parts.append(piece[max(start - first, 0) : None if stop is None else max(stop - first, 0)])
-            if stop is not None and self._ends[index] >= stop:
+            first += len(piece)
+            if stop is not None and first >= stop:
                 break
         return parts[0] if len(parts) == 1 else b"".join(parts)
 

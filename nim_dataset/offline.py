@@ -5,26 +5,28 @@ Nothing is remote about `nim://`, so such paths are let through; all others are 
 
 from typing import Any
 
+import datasets
 import fsspec
 from datasets.utils import file_utils
-
-NIM = "nim://"
 
 
 def serve_offline() -> None:
     """Changes two functions of `datasets.utils.file_utils`, by which `datasets` asks for a file's ETag and copies it.
 
-    This is global to the process. `tests/nim_dataset/test_access.py` loads with `HF_HUB_OFFLINE=1`, and fails where a
-    release of `datasets` no longer calls them.
+    This is global to the process, and has no effect online. `tests/nim_dataset/test_access.py` loads offline, and fails
+    where a release of `datasets` no longer calls them.
     """
     head, get = file_utils.fsspec_head, file_utils.fsspec_get
 
-    def nim_head(url: str, *args: Any, **kwargs: Any) -> Any:
-        return fsspec.filesystem("nim").info(url) if url.startswith(NIM) else head(url, *args, **kwargs)
+    def passes(url: str) -> bool:
+        return datasets.config.HF_HUB_OFFLINE and url.startswith("nim://")
 
-    def nim_get(url: str, temp_file: Any, *args: Any, **kwargs: Any) -> Any:
-        if url.startswith(NIM):
+    def fsspec_head(url: str, *args: Any, **kwargs: Any) -> Any:
+        return fsspec.filesystem("nim").info(url) if passes(url) else head(url, *args, **kwargs)
+
+    def fsspec_get(url: str, temp_file: Any, *args: Any, **kwargs: Any) -> Any:
+        if passes(url):
             return fsspec.filesystem("nim").get_file(url, temp_file.name)
         return get(url, temp_file, *args, **kwargs)
 
-    file_utils.fsspec_head, file_utils.fsspec_get = nim_head, nim_get
+    file_utils.fsspec_head, file_utils.fsspec_get = fsspec_head, fsspec_get
