@@ -120,4 +120,7 @@ def load_config(
     """The same for a checked config."""
     builder = NimBuilder(config=config)
     builder.download_and_prepare(num_proc=num_proc)
-    return builder.as_dataset(split=split)
+    found = builder.as_dataset(split=split)
+    for rows in found.values() if isinstance(found, datasets.DatasetDict) else [found]:
+        rows.info.dataset_name = None  # by which Ray would ask the Hub for a dataset called "nim"
+    return found

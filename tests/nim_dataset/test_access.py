@@ -52,6 +52,9 @@ def test_load_dataset_by_relative_and_absolute_path(eval_rows):
     assert loaded["eval"].to_list() == eval_rows
     assert load_dataset(str(ROOT / "nim_dataset"), "cheating", split="eval").to_list() == eval_rows
     assert load("cheating", "eval").to_list() == eval_rows
+    assert load("cheating", "eval").info.dataset_name is None, (
+        "the Hub's 'nim' is another dataset, which Ray would ask for"
+    )
 
 
 def test_a_fresh_process_reads_the_dataset_and_then_its_cache(tmp_path):

@@ -19,7 +19,7 @@ import pyarrow.parquet
 import pytest
 from datasets import load_dataset
 
-from nim_dataset import recipe_names
+from nim_dataset import load, recipe_names
 from nim_dataset.errors import UserError
 from nim_dataset.generated import PIECES
 
@@ -214,9 +214,10 @@ def test_ray_reads_shards_and_makes_them_in_parallel(files):
     ray.init(num_cpus=2, include_dashboard=False)
     try:
         moves = ray.data.read_parquet(shards, filesystem=files).select_columns(["move"]).to_pandas()["move"]
+        loaded = ray.data.from_huggingface(load("pairs20000", "train", n_train=40_000)).count()
         made = ray.data.from_items(shards).map_batches(read, batch_size=1).to_pandas()
     finally:
         ray.shutdown()
     expected = pd.read_parquet("nim://pairs20000,n_train=40000/train.parquet")["move"].value_counts().to_dict()
     assert moves.value_counts().to_dict() == made["move"].value_counts().to_dict() == expected
-    assert made["process"].nunique() == 2
+    assert (made["process"].nunique(), loaded) == (2, 40_000)
