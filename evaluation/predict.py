@@ -32,7 +32,7 @@ def answer_budget(tokenizer: PreTrainedTokenizerBase, answers: Iterable[str]) ->
 
     The one more is the end-of-text token, or the token that shows that the answer goes on ("take 1" + "0 coins").
     """
-    texts = {ANSWER_PREFIX + answer for answer in answers}
+    texts = {ANSWER_PREFIX + answer.lstrip(" ") for answer in answers}
     return 1 + max((len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts), default=0)
 
 

@@ -8,11 +8,12 @@ import datasets
 import pyarrow as pa
 from datasets.builder import Key
 
+from nim_dataset.blocks import BLOCK_ROWS
 from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError, unknown
 from nim_dataset.games.nim import NimConfig
 from nim_dataset.recipes import get_config, recipes
-from nim_dataset.rows import BLOCK_ROWS, generate
+from nim_dataset.rows import generate
 
 
 class NimBuilder(datasets.ArrowBasedBuilder):

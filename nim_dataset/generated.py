@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nim_dataset.builder import BLOCK_ROWS
+from nim_dataset.blocks import BLOCK_ROWS
 from nim_dataset.export import jsonl_bytes, manifest_bytes
 from nim_dataset.paths import NimPath
 from nim_dataset.rows import generate, generate_jsonl

@@ -127,7 +127,7 @@ def _column(values: list[Any]) -> Tensor | list[Any]:
 def _answer_ids(tokenizer: PreTrainedTokenizerBase, answers: Sequence[str]) -> list[list[int]]:
     """Answers repeat (there are only so many moves), so each distinct one is tokenized once."""
     distinct = sorted(set(answers))
-    ids = tokenizer([ANSWER_PREFIX + answer for answer in distinct], add_special_tokens=False)["input_ids"]
+    ids = tokenizer([ANSWER_PREFIX + answer.lstrip(" ") for answer in distinct], add_special_tokens=False)["input_ids"]
     by_answer = {answer: [*tokens, tokenizer.eos_token_id] for answer, tokens in zip(distinct, ids, strict=True)}
     return [by_answer[answer] for answer in answers]
 
