@@ -7,10 +7,10 @@ means is in `nim_dataset/paths.py`.
 
 import contextlib
 import datetime
-import errno
 import fnmatch
 import re
 from collections.abc import ItemsView, Iterator, ValuesView
+from errno import EISDIR, EROFS
 from typing import Any, NoReturn
 
 from fsspec import AbstractFileSystem
@@ -27,8 +27,10 @@ from nim_dataset.recipes import recipe_names
 serve_offline()  # this module is imported by whoever first meets a nim:// path, `datasets` included
 
 
-class ReadOnlyError(OSError, UserError):
+class ReadOnlyError(UserError, OSError):
     """Something would be written or removed."""
+
+    errno = EROFS
 
 
 class PathError(UserError, OSError):
@@ -112,7 +114,7 @@ class NimFileSystem(AbstractFileSystem):
     def _file(self, path: str) -> GeneratedFile:
         directory, _, file = self._strip_protocol(path).partition("/")
         if not file:
-            raise IsADirectoryError(errno.EISDIR, "a recipe is a directory of its splits", f"nim://{directory}")
+            raise IsADirectoryError(EISDIR, "a recipe is a directory of its splits", f"nim://{directory}")
         return generated(parse_file(parse_directory(directory)[0], file))
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
@@ -132,7 +134,7 @@ class NimFileSystem(AbstractFileSystem):
                 callback.relative_update(file.write(piece))
 
     def _refuse(self, path: str, *args: Any, **kwargs: Any) -> NoReturn:
-        raise ReadOnlyError(errno.EROFS, "generated files are read-only", f"nim://{self._strip_protocol(path)}")
+        raise ReadOnlyError(f"nim://{self._strip_protocol(path)}: generated files are read-only")
 
     mkdir = makedirs = rmdir = touch = cp_file = pipe_file = rm = rm_file = _rm = mv = _refuse
 
