@@ -1,6 +1,6 @@
 """Games as text, one-pile Nim first of all: a game's options -> recipes -> rows -> text -> datasets."""
 
-from nim_dataset.builder import NimBuilder, load
+from nim_dataset.builder import NimBuilder, load, stream
 from nim_dataset.games.nim import NimConfig
 from nim_dataset.games.nim_text import Game, optimal_move, parse_prompt, render_prompt
 from nim_dataset.recipes import get_config, recipe_names
@@ -19,4 +19,5 @@ __all__ = [
     "parse_prompt",
     "recipe_names",
     "render_prompt",
+    "stream",
 ]

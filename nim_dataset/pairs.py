@@ -123,7 +123,10 @@ def number_word_pairs(digits: int, num_pairs: int, seed: int) -> tuple[list[tupl
     """Pairs of distinct number words, in use and unseen (as many again, where the digits allow)."""
     order = np.argsort(Draws("number_words", digits, seed).raw(10**digits), kind="stable")
     numbers = order[: min(4 * num_pairs, len(order) // 2 * 2)]
-    words = [" ".join(NUMBER_WORDS[int(digit)] for digit in f"{number:0{digits}d}") for number in numbers]
+    digit_words = [
+        pa.array(NUMBER_WORDS).take(pa.array(numbers // 10**place % 10)) for place in reversed(range(digits))
+    ]
+    words = pc.binary_join_element_wise(*digit_words, " ").to_pylist()
     pairs = list(zip(words[::2], words[1::2], strict=True))
     return pairs[:num_pairs], pairs[num_pairs:]
 
