@@ -1,5 +1,6 @@
 """An experiment: one or several runs that differ in their seed, and what a page asks of them together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -109,3 +110,10 @@ class Experiment:
         if rows.empty or rows["n"].sum() == 0:
             return None
         return float((rows["n"] / (rows["group"].astype(float) + 1)).sum() / rows["n"].sum())
+
+
+def names_of(experiments: Sequence[Experiment]) -> list[str]:
+    """The experiments' names; those of one name are told apart by the folder above."""
+    names = [experiment.name for experiment in experiments]
+    above = [experiment.runs[0].folder.resolve().parent.name for experiment in experiments]
+    return [f"{folder}/{name}" if names.count(name) > 1 else name for folder, name in zip(above, names, strict=True)]
