@@ -22,19 +22,24 @@ def answer_table(experiment: Experiment) -> Table:
         "end": [(story.run, story.last_step) for story in stories],
     }
     places = {name: place for name, place in places.items() if place}
-    chances = {name: experiment.chance(name) for name in experiment.datasets}
-    known = any(chance is not None for chance in chances.values())
+    chances = {name: number(experiment.chance(name)) for name in experiment.datasets}
+    levels = {cell.text for cell in chances.values()}
+    column = ["chance"] if len(levels) > 1 else []  # one level for all is said once
     rows = [
         [
             Cell(looks.name(name)),
-            *([number(chances[name])] if known else []),
+            *([chances[name]] if column else []),
             *(_accuracy(place, name) for place in places.values()),
         ]
         for name in experiment.datasets
     ]
     heads = [f"{name}, {say_steps([step for _, step in place])}" for name, place in places.items()]
-    several = "" if len(stories) == 1 else f"; means of {len(stories)} runs, each at its own step (lowest to highest)"
-    return Table("In numbers", f"Exact match{several}.", ["set", *(["chance"] if known else []), *heads], rows)
+    caption = "Exact match"
+    if len(stories) > 1:
+        caption += f"; means of {len(stories)} runs, each at its own step (lowest to highest)"
+    if not column and levels != {number(None).text}:
+        caption += f"; chance is {levels.pop()}"
+    return Table("In numbers", f"{caption}.", ["set", *column, *heads], rows)
 
 
 def _accuracy(place: Place, dataset: str) -> Cell:

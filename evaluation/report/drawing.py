@@ -17,7 +17,8 @@ BANDS = "Bands and bars are 95% Wilson intervals, or the lowest and highest run 
 def intervals(experiment: Experiment) -> str:
     """What the bands are, for captions; nothing where no interval is known."""
     if len(experiment.runs) == 1:
-        return "Bands are 95% Wilson intervals." if experiment.pooled["low"].notna().any() else ""
+        bands = "Bands" if len(experiment.steps) > 1 else "Bars"
+        return f"{bands} are 95% Wilson intervals." if experiment.pooled["low"].notna().any() else ""
     return f"Lines are means of {len(experiment.runs)} runs, bands reach from the lowest to the highest."
 
 

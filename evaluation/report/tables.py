@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from evaluation.report.experiment import Experiment
+from evaluation.report.experiment import Experiment, names_of
 from evaluation.report.style import Looks
 from evaluation.report.summary import scar_twins
 
@@ -39,31 +39,32 @@ def number(value: Any, digits: int = 3) -> Cell:
     return Cell(f"{value:,.{digits}f}", float(value))
 
 
-def milestones(experiments: Sequence[Experiment]) -> Table:
-    """One line per run: the steps at which shortcut and rule were learned, and the scar."""
-    names = any(experiment.about_nim for experiment in experiments)
-    rows = []
-    for story in (story for experiment in experiments for story in experiment.stories):
-        held_out, counter = story.run.accuracy("eval"), story.run.accuracy("counter_cheat")
-        cells = {
-            "run": Cell(story.run.name),
-            "shortcut by step": number(story.shortcut_step, 0),
-            "rule by step": number(story.rule_step, 0),
-            "scar": number(story.scar),
-            "eval at the end": number(held_out.iloc[-1] if len(held_out) else None),
-            "counter_cheat at the end": number(counter.iloc[-1] if len(counter) else None),
-            "last step": number(story.last_step, 0),
-        }
-        if not names:
-            for name in ("shortcut by step", "scar", "counter_cheat at the end"):
-                del cells[name]
-        rows.append(cells)
-    caption = "When each run learned the rule."
-    if names:
-        caption = "When each run learned the shortcut and the rule, and the scar at the end."
-        if twins := scar_twins(experiments):
-            caption += f" The scar is {twins} minus counter_cheat."
-    return Table("Milestones", caption, list(rows[0]), [list(cells.values()) for cells in rows])
+def milestones(experiments: Sequence[Experiment]) -> Table | None:
+    """One line per run: the steps at which shortcut and rule were learned, and the scar, of what some run tells; None
+    where none tells anything."""
+    names, rows = names_of(experiments), []
+    for experiment, name in zip(experiments, names, strict=True):
+        for story in experiment.stories:
+            held_out, counter = story.run.accuracy("eval"), story.run.accuracy("counter_cheat")
+            cells = {
+                "run": Cell(name if len(experiment.runs) == 1 else story.run.name),
+                "shortcut by step": number(story.shortcut_step, 0),
+                "rule by step": number(story.rule_step, 0),
+                "scar": number(story.scar),
+                "eval at the end": number(held_out.iloc[-1] if len(held_out) else None),
+                "counter_cheat at the end": number(counter.iloc[-1] if len(counter) else None),
+                "last step": number(story.last_step, 0),
+            }
+            rows.append(cells)
+    told = [head for head in rows[0] if any(cells[head] != number(None) for cells in rows)]
+    if told == ["run", "last step"]:
+        return None
+    caption = "When each run learned the shortcut and the rule, and the scar at the end."
+    if not {"shortcut by step", "scar", "counter_cheat at the end"} & set(told):
+        caption = "When each run learned the rule."
+    if twins := scar_twins(experiments):
+        caption += f" The scar is {twins} minus counter_cheat."
+    return Table("Milestones", caption, told, [[cells[head] for head in told] for cells in rows])
 
 
 def by_checkpoint(experiment: Experiment) -> Table:

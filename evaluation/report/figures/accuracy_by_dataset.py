@@ -29,18 +29,19 @@ def accuracy_by_dataset(experiment: Experiment, looks: Looks) -> Drawing | None:
     label_ends(axes, [(end, f"{looks.label(name)} {end:.0%}", looks.color(name)) for end, name in ends], size=10)
     step_axis(axes, steps_of(curves.values()))
     stories = experiment.stories
-    draw_milestone(axes, "shortcut learned", "right", [story.shortcut_step for story in stories])
-    draw_milestone(axes, "rule learned", "left", [story.rule_step for story in stories])
-    _mark_scar(axes, experiment)
+    if len(experiment.steps) > 1:
+        draw_milestone(axes, "shortcut learned", "right", [story.shortcut_step for story in stories])
+        draw_milestone(axes, "rule learned", "left", [story.rule_step for story in stories])
+        _mark_scar(axes, experiment)
     axes.set_title(textwrap.fill(headline(stories).rstrip("."), 48), pad=22, fontsize=10.5)
     caption = f"Exact match over training, by evaluation set. {intervals(experiment)}"
-    if len(experiment.steps) > 1:
-        caption += coinciding((end, looks.name(name)) for end, name in ends)
     if any(experiment.chance(name) is not None for name in curves):
         answers = "max_remove + 1" if experiment.about_nim else "possible"
         caption += f" The dashed line is the chance of a uniform guess among the {answers} answers."
-    if any(story.shortcut_step is not None or story.rule_step is not None for story in stories):
-        caption += " Dotted lines stand where the shortcut and the rule count as learned."
+    if len(experiment.steps) > 1:
+        caption += coinciding((end, looks.name(name)) for end, name in ends)
+        if any(story.shortcut_step is not None or story.rule_step is not None for story in stories):
+            caption += " Dotted lines stand where the shortcut and the rule count as learned."
     return drawing, caption, tidy(curves.values())
 
 

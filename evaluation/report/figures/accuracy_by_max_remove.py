@@ -5,6 +5,9 @@ from evaluation.report.experiment import Experiment
 from evaluation.report.figures.figure import Drawing, figure
 from evaluation.report.style import Looks, accuracy_axis, grid, label_ends, step_axis
 
+MOST_LABELS = 8
+"""More numbers than this do not fit beside a panel; the legend names the lines in any case."""
+
 
 @figure("Accuracy by max_remove", order=30)
 def accuracy_by_max_remove(experiment: Experiment, looks: Looks) -> Drawing | None:
@@ -27,7 +30,8 @@ def accuracy_by_max_remove(experiment: Experiment, looks: Looks) -> Drawing | No
                 ends.append((end, f"{end:.0%}", looks.color(name)))
         accuracy_axis(axes, "exact match" if axes is panels[0] else "")
         draw_chance(axes, [1 / (int(value) + 1)])
-        label_ends(axes, ends, size=10)
+        if len(ends) <= MOST_LABELS:
+            label_ends(axes, ends, size=10)
         step_axis(axes, rows[rows["group"] == value]["step"])
         axes.set_title(f"max_remove {value}")
     shared_legend(drawing, panels)
