@@ -1,6 +1,7 @@
 """One report folder as the report reads it: the results of one training run, and the answers behind them."""
 
 from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -97,7 +98,11 @@ class ScoredRun:
 
     def groups(self, dimension: str) -> pd.DataFrame:
         """The lines of the results of one dimension."""
-        return self.results[self.results["dimension"] == dimension]
+        return self._dimensions.get(dimension, self.results.iloc[:0])
+
+    @cached_property
+    def _dimensions(self) -> dict[Hashable, pd.DataFrame]:
+        return dict(iter(self.results.groupby("dimension", sort=False)))
 
     def overall(self, dataset: str | None, group: str = "exact_match") -> pd.DataFrame:
         """One line per step (the index) with n, correct, accuracy, low and high; empty when it was not scored."""

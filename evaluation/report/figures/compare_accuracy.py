@@ -31,7 +31,7 @@ def compare_accuracy(experiments: list[Experiment]) -> Drawing | None:
             axes.axvline(float(step or 0), color=INK, linewidth=1, linestyle=":", zorder=1)
         for step in {story.rule_step for story in experiment.stories} - {None}:
             axes.axvline(float(step or 0), color=INK, linewidth=1, linestyle="-.", zorder=1)
-        axes.set_title(fold(title, 30))
+        axes.set_title(fold(title, 24))
     shared_legend(drawing, panels)
     caption = (
         f"Exact match over training, one panel per experiment. {BANDS} Dotted: the shortcut is learned; dash-dotted: "

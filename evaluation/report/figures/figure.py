@@ -3,7 +3,8 @@
     @figure("Accuracy over training", order=10)
     def accuracy_by_dataset(experiment: Experiment, looks: Looks) -> Drawing | None: ...
 
-in a module of this package is all that adds one to every page. The function's name is that of its files. None means
+in a module of this package is all that adds one to every page. It returns the drawing, `HALF` or `FULL` inches wide
+(`evaluation/report/style.py`), its caption and its numbers. The function's name is that of its files. None means
 that the results hold nothing to draw: there are no empty panels, and the files of an earlier drawing are removed.
 A function that fails, or a module that cannot be imported, costs its own figure alone.
 """
