@@ -333,3 +333,28 @@ def test_mistakes_are_one_line_and_exit_2(past: Path, capsys: pytest.CaptureFixt
         for word in words:
             assert word in error[0]
     assert not Path(output).exists()
+
+
+def test_a_log_of_another_game_is_not_explained_by_this_one(tmp_path: Path) -> None:
+    rows = [{"prompt": f"Piles of {index} and 7 stones.", "answer": f"take {index} stones"} for index in range(1, 31)]
+    write_jsonl(tmp_path / "two_piles.jsonl", rows)
+    write_jsonl(tmp_path / "run_checkpoint-10.jsonl", (wrong(row) for row in rows[:12]))
+    logs = str(tmp_path / "run_checkpoint-10.jsonl")
+    main(["--eval-file", str(tmp_path / "two_piles.jsonl"), "--logs", logs, "--output", str(tmp_path / "report")])
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert "two_piles: 0.60 at step 10." in page
+    assert "Right: take 1 stones. Written: take 9 coins" in page
+    text = re.sub(r"<(style|script)>.*?</\1>|<title>.*?</title>", "", page, flags=re.S)
+    for words in (
+        "max_remove",
+        "modulo",
+        "winning",
+        "names",
+        "cheat",
+        "scar",
+        "By group",
+        "0 rows",
+        "Milestones",
+        ">-<",
+    ):
+        assert words not in text, words
