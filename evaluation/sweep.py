@@ -33,7 +33,13 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from evaluation.artifacts.models import BrokenCheckpointError, Checkpoint, find_checkpoints, load_checkpoint
+from evaluation.artifacts.models import (
+    BrokenCheckpointError,
+    Checkpoint,
+    find_checkpoints,
+    load_checkpoint,
+    pickled_weights,
+)
 from evaluation.artifacts.report_folder import ReportFolder, accuracy_table
 from evaluation.artifacts.run_folder import METRICS, is_over, list_checkpoints
 from evaluation.artifacts.sweep_settings import SweepSettings
@@ -137,6 +143,8 @@ class Sweep:
         if self.accelerator.is_main_process:
             self.settings.add(checkpoint)
             self.settings.write(self.report)
+        if pickled := pickled_weights(checkpoint.source, checkpoint.commit):
+            self._say(f"{label}  no safetensors there: the weights are from {pickled}, by torch's restricted loader")
         said = []
         for dataset, name in todo.tasks:
             what = dataset if name == "answers" else f"{dataset} {name}"

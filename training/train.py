@@ -239,6 +239,8 @@ def tell(config: Config, materials: Materials, trainer: AnchoredTrainer) -> None
     args, base, rows = config.train, materials.base, materials.rows
     revision = f" at {base.revision} ({base.commit})" if base.commit else ""
     say(f"base model: {base.name}{revision}, {base.model.num_parameters():,} parameters")
+    for note in base.notes:
+        say(note)
     say(f"anchor weight {args.anchor_weight:g}; {describe(base.model)}")
     say(
         f"{len(rows):,} rows, {len(rows.tokens) / len(rows):.1f} tokens each; per step"
