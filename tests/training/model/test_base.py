@@ -223,7 +223,11 @@ def test_offline_what_is_in_the_cache_loads_and_is_swept_and_what_is_not_is_one_
     assert done.returncode == 0, done.stderr
     scored = json.loads((tmp_path / "report" / "sweep.json").read_text())["checkpoints"]
     assert {"checkpoint-1", "checkpoint-2"} <= set(scored)
-    assert "by torch's restricted loader" in done.stdout + done.stderr
+    said = done.stdout + done.stderr
+    assert "checkpoint-1  no safetensors there: the weights are from pytorch_model.bin" in said
+    assert "checkpoint-2  warning: holds the same weights as checkpoint-1" in said
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "checkpoint-1 and checkpoint-2 hold identical weights" in page
 
 
 def test_without_the_hub_one_line_says_what_was_not_reached_and_what_to_do(
