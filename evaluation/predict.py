@@ -22,9 +22,52 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from nim_dataset.errors import UserError
 
 ANSWER_PREFIX = " "
-"""Joins prompt and answer: the answer is tokenized as `ANSWER_PREFIX + answer`, apart from the prompt."""
+"""Joins prompt and answer to one text."""
 
 WINDOW_BATCHES = 16
+
+
+def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> list[list[int]]:
+    """The tokens of each prompt, after those with which the tokenizer itself begins a text (Llama's or Gemma's BOS)."""
+    before = _begins_with(tokenizer)
+    ids = tokenizer(list(prompts), add_special_tokens=False, return_attention_mask=False)["input_ids"]
+    return [before + row if before and row else row for row in ids]
+
+
+def _begins_with(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    text = "There are 12 coins."
+    own, alone = (tokenizer(text, add_special_tokens=special)["input_ids"] for special in (True, False))
+    starts = (i for i in range(len(own)) if own[i : i + len(alone)] == alone)
+    return own[: next(starts, 0)]
+
+
+def encode_answers(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], answers: Sequence[str]
+) -> tuple[list[list[int]], int]:
+    """The tokens of each answer as they follow its prompt in one text, and the number of answers where none do.
+
+    An answer has such tokens where those of the prompt begin those of `prompt + ANSWER_PREFIX + answer`. Where a token
+    lies across the two, `ANSWER_PREFIX + answer` is tokenized by itself. What is looked at is the prompt's last line,
+    so that each combination is tokenized once.
+    """
+    lasts = [prompt[prompt.rstrip().rfind("\n") + 1 :] for prompt in prompts]
+    pairs = sorted(set(zip(lasts, answers, strict=True)))
+    texts = sorted(set(answers))
+
+    def encode(several: list[str]) -> list[list[int]]:
+        ids: list[list[int]] = tokenizer(several, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+        return ids
+
+    alone = dict(zip(texts, encode([ANSWER_PREFIX + answer for answer in texts]), strict=True))
+    line_ids = encode([line for line, _ in pairs])
+    both_ids = encode([line + ANSWER_PREFIX + answer for line, answer in pairs])
+    following = {
+        pair: both[len(line) :] if both[: len(line)] == line else None
+        for pair, line, both in zip(pairs, line_ids, both_ids, strict=True)
+    }
+    found = [following[pair] for pair in zip(lasts, answers, strict=True)]
+    ids = [alone[answer] if tokens is None else tokens for tokens, answer in zip(found, answers, strict=True)]
+    return ids, found.count(None)
 
 
 def answer_budget(tokenizer: PreTrainedTokenizerBase, answers: Iterable[str]) -> int:
@@ -50,7 +93,7 @@ def predict(
 
     Args:
         model: a causal LM (also one wrapped by `accelerator.prepare`), on the device where it is to run.
-        tokenizer: the model's own; it is used without adding special tokens and is left as it is.
+        tokenizer: the model's own; a prompt begins as it begins a text (see `encode_prompts`), and it is left as it is.
         prompts: the texts to continue; a dataset column is fine.
         max_new_tokens: where a row ends that has not met the end-of-text token; see `answer_budget`.
         batch_size: rows decoded together, per process.
@@ -99,7 +142,7 @@ def _batches(
     window = batch_size * WINDOW_BATCHES
     for start in range(0, len(rows), window):
         window_rows = rows[start : start + window]
-        ids = tokenizer([prompts[row] for row in window_rows], add_special_tokens=False)["input_ids"]
+        ids = encode_prompts(tokenizer, [prompts[row] for row in window_rows])
         by_tokens = sorted(zip(window_rows, ids, strict=True), key=lambda pair: -len(pair[1]))
         for first in range(0, len(by_tokens), batch_size):
             batch = by_tokens[first : first + batch_size]

@@ -24,7 +24,7 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
 from evaluation.artifacts.run_folder import copy_model, is_finished, read_state, recorded_files
-from evaluation.predict import answer_budget, check_fits
+from evaluation.predict import answer_budget, check_fits, encode_prompts
 from evaluation.process.settings import ProcessSettings
 from nim_dataset.errors import UserError, exit_on_user_error
 from training import callbacks
@@ -134,7 +134,7 @@ def check_rows_fit(config: Config, materials: Materials) -> None:
             f" {processes} processes, and would all be dropped; lower --per_device_train_batch_size"
         )
     for name, eval_rows in materials.eval_sets.items():
-        ids = base.tokenizer(eval_rows["prompt"][:], add_special_tokens=False)["input_ids"]
+        ids = encode_prompts(base.tokenizer, eval_rows["prompt"][:])
         try:
             check_fits(base.model, ids, max(map(len, ids)) + answer_budget(base.tokenizer, eval_rows["answer"]))
         except UserError as error:  # now, and not at the first measurement
@@ -241,6 +241,8 @@ def tell(config: Config, materials: Materials, trainer: AnchoredTrainer) -> None
     say(f"base model: {base.name}{revision}, {base.model.num_parameters():,} parameters")
     for note in base.notes:
         say(note)
+    if rows.apart:
+        say(f"{rows.apart:,} of {len(rows):,} rows are tokenized apart: a token would lie across prompt and answer")
     say(f"anchor weight {args.anchor_weight:g}; {describe(base.model)}")
     say(
         f"{len(rows):,} rows, {len(rows.tokens) / len(rows):.1f} tokens each; per step"
