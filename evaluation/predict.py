@@ -2,15 +2,17 @@
 
 `predict` gives for every prompt the text that `model.generate(do_sample=False, max_new_tokens=...)` gives for that
 prompt alone; batches only make it fast. Rows are decoded in order of length, longest first, so that a batch holds
-next to no padding (and a batch size too large for the memory fails at once); a batch ends when each of its rows has
-ended its answer with the end-of-text token, or after `max_new_tokens`, which is no longer than the longest answer that
-can be right. Only `WINDOW_BATCHES` batches are tokenized ahead, so memory does not grow with the number of rows.
+next to no padding (none for a model that reads it), and a batch size too large for the memory fails at once. A batch
+ends when each of its rows has ended its answer with the end-of-text token, or after `max_new_tokens`, which is no
+longer than the longest answer that can be right. Only `WINDOW_BATCHES` batches are tokenized ahead, so memory does not
+grow with the number of rows.
 
 Shapes: B rows of a batch, P positions of its longest prompt, N new tokens.
 """
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import cast
 
 import torch
@@ -25,6 +27,8 @@ ANSWER_PREFIX = " "
 """Joins prompt and answer to one text."""
 
 WINDOW_BATCHES = 16
+A_TEXT = "There are 12 coins."
+"""To try a tokenizer or a model on."""
 
 
 def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> list[list[int]]:
@@ -35,8 +39,7 @@ def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -
 
 
 def _begins_with(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    text = "There are 12 coins."
-    own, alone = (tokenizer(text, add_special_tokens=special)["input_ids"] for special in (True, False))
+    own, alone = (tokenizer(A_TEXT, add_special_tokens=special)["input_ids"] for special in (True, False))
     starts = (i for i in range(len(own)) if own[i : i + len(alone)] == alone)
     return own[: next(starts, 0)]
 
@@ -120,7 +123,8 @@ def predict(
     bar = tqdm(total=len(mine) * world, desc=label, unit="row", disable=hidden, leave=False)
     with bar, evaluating(model), torch.inference_mode():
         try:
-            for rows, batch in _batches(tokenizer, prompts, mine, batch_size):
+            pads = not mine or _ignores_padding(unwrapped, tokenizer)
+            for rows, batch in _batches(tokenizer, prompts, mine, batch_size, pads):
                 decoded.update(zip(rows, _decode(unwrapped, tokenizer, batch, max_new_tokens), strict=True))
                 bar.update(len(rows) * world)
         except UserError as raised:
@@ -136,17 +140,42 @@ def predict(
 
 
 def _batches(
-    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], rows: list[int], batch_size: int
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], rows: list[int], batch_size: int, pads: bool
 ) -> Iterator[tuple[list[int], list[list[int]]]]:
-    """Row numbers and token ids, a batch at a time. `rows` come by length in characters; a window is by tokens."""
+    """Row numbers and token ids, a batch at a time. `rows` come by length in characters; a window is by tokens.
+
+    Unless the model `pads`, all rows of a batch have as many tokens.
+    """
     window = batch_size * WINDOW_BATCHES
     for start in range(0, len(rows), window):
         window_rows = rows[start : start + window]
         ids = encode_prompts(tokenizer, [prompts[row] for row in window_rows])
         by_tokens = sorted(zip(window_rows, ids, strict=True), key=lambda pair: -len(pair[1]))
-        for first in range(0, len(by_tokens), batch_size):
-            batch = by_tokens[first : first + batch_size]
-            yield [row for row, _ in batch], [row_ids for _, row_ids in batch]
+        alike = [by_tokens] if pads else [list(group) for _, group in groupby(by_tokens, lambda pair: len(pair[1]))]
+        for group in alike:
+            for first in range(0, len(group), batch_size):
+                batch = group[first : first + batch_size]
+                yield [row for row, _ in batch], [row_ids for _, row_ids in batch]
+
+
+def _ignores_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the model says the same after a prompt with padding before it; some read it, whatever the mask says."""
+    ids = encode_prompts(tokenizer, [A_TEXT])[0]
+    check_fits(model, [ids], 2 * len(ids) + 1)
+    logits = []
+    for before in (0, len(ids)):
+        out = model.generate(  # type: ignore[operator]  # transformers types it as a tensor
+            input_ids=torch.tensor([ids[:1] * before + ids], device=model.device),
+            attention_mask=torch.tensor([[0] * before + [1] * len(ids)], device=model.device),
+            max_new_tokens=1,
+            do_sample=False,
+            pad_token_id=ids[0],
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        logits.append(out.logits[0])
+    alone, padded = logits
+    return bool((alone - padded).abs().max() <= 1e-2 * alone.abs().max())
 
 
 def _decode(

@@ -25,6 +25,7 @@ from evaluation.predict import answer_budget, predict
 from nim_dataset.errors import UserError, unknown
 from training.data.encoding import AnswerCollator, EncodedRows, decision_states
 from training.data.end_to_end import BY_ROW, attention, rows_stay_apart
+from training.data.padding import padding_is_ignored
 from training.data.phases import Batching, MicroBatches, PhaseRows
 from training.objectives.interface import Batch, Objective
 from training.objectives.mixin import ObjectivesMixin
@@ -77,6 +78,11 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
             and self.args.neftune_noise_alpha is None  # whose noise depends on the layout
             and rows_stay_apart(self.model, train_dataset.longest_inputs())
         )
+        if not self.end_to_end and not padding_is_ignored(self.model, train_dataset[0], collator.pad_token_id):
+            raise UserError(
+                f"model: a {self.model.config.model_type} model reads the padding of shorter rows, so it would learn"
+                " something else from a batch than from its rows; take another architecture"
+            )
         self.phases: list[PhaseRows] = []
         first_row = 0
         for n_rows, steps in phases or [(len(train_dataset), self.args.max_steps)]:
