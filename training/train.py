@@ -223,6 +223,7 @@ def make_trainer(
             phases=[(n, phase.steps) for n, phase in zip(materials.phase_rows, config.phases, strict=True)],
             eval_dataset=materials.eval_sets,
             processing_class=materials.base.tokenizer,
+            base_files=materials.base.files,
             objectives=config.objectives,
             callbacks=[begin, measure, callbacks.MetricsFile(run_dir), *more],
         )

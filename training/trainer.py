@@ -27,6 +27,7 @@ from training.data.encoding import AnswerCollator, EncodedRows, decision_states
 from training.data.end_to_end import BY_ROW, attention, rows_stay_apart
 from training.data.padding import padding_is_ignored
 from training.data.phases import Batching, MicroBatches, PhaseRows
+from training.model.as_it_came import put_back
 from training.objectives.interface import Batch, Objective
 from training.objectives.mixin import ObjectivesMixin
 from training.saving.atomic import AtomicSaves
@@ -42,6 +43,7 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
         train_dataset: the encoded rows, with the columns that the objectives ask for; the trainer batches them itself.
         phases: how many rows each phase has, which lie one after another, and its steps; by default, all are one phase.
         processing_class: the tokenizer that they were encoded with.
+        base_files: the base model's config.json and tokenizer, which are saved as they came; see `put_back`.
         objectives: by name; what joins the loss of the answers. A name is what its state is saved under.
         eval_dataset: a dict of datasets to measure exact match on (columns `prompt`, `answer`); the one named `eval` is
             logged as `eval_exact_match`, any other as `eval_<name>_exact_match`.
@@ -58,8 +60,10 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
         processing_class: PreTrainedTokenizerBase,
         objectives: Mapping[str, Objective] | None = None,
         phases: Sequence[tuple[int, int]] | None = None,
+        base_files: Sequence[Path] = (),
         **kwargs: Any,
     ) -> None:
+        self.base_files = base_files
         wanted = (objectives or {}).values()
         self.columns = tuple(dict.fromkeys(name for o in wanted for name in o.columns))
         self.needs_hidden_states = any(o.needs_hidden_states for o in wanted)
@@ -193,6 +197,11 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
             raise UserError(" ".join(str(error).split())) from error
 
     # ---- What is saved beside the Trainer's own ----
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        super().save_model(output_dir, _internal_call)
+        if self.args.should_save:
+            put_back(self.base_files, Path(output_dir or self.run_dir))
 
     def save_extras(self, checkpoint: Path) -> None:
         states = {name: state for name, o in self.objectives.items() if (state := o.state_dict())}

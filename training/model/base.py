@@ -39,6 +39,7 @@ from evaluation.artifacts.models import (
 from evaluation.artifacts.on_the_hub import branches_by_step, commit_of
 from nim_dataset.errors import UserError, suggest
 from training.fields import ModelConfig
+from training.model.as_it_came import base_files
 
 BUILT_IN = Path(__file__).resolve().parents[2] / "configs" / "models"
 LATEST_STEP = "latest-step"
@@ -47,7 +48,7 @@ WITHOUT_THE_HUB = "use --model tiny (built in), or --model with the folder of a 
 
 @dataclass
 class BaseModel:
-    """A model in fp32 on the CPU, its tokenizer (padding on the left), and where exactly they came from."""
+    """A model in fp32 on the CPU, its tokenizer, and where exactly they came from."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -56,6 +57,8 @@ class BaseModel:
     """The branch or tag, for a model from the Hub."""
     commit: str | None
     """The commit that the branch stood for when it was loaded."""
+    files: list[Path] = field(default_factory=list)
+    """Its config.json and its tokenizer's files."""
     notes: list[str] = field(default_factory=list)
     """What is worth knowing of where it came from, a line each."""
 
@@ -74,7 +77,9 @@ def load_base(config: ModelConfig, seed: int) -> BaseModel:
         return _built_in(name, seed)
     if os.path.isdir(name):
         model, tokenizer = _from_pretrained(name, None)
-        return BaseModel(model, tokenizer, str(Path(name).resolve()), None, None, _pickled(name, None))
+        return BaseModel(
+            model, tokenizer, str(Path(name).resolve()), None, None, base_files(name, None), _pickled(name, None)
+        )
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise UserError(
             f"model: '{name}' is neither a folder, nor built in ({', '.join(built_in)}){suggest(name, built_in)},"
@@ -86,7 +91,7 @@ def load_base(config: ModelConfig, seed: int) -> BaseModel:
     notes = _pickled(name, commit)
     if config.revision == LATEST_STEP and constants.is_offline_mode():
         notes.append(f"'{revision}' is the highest step in the cache (HF_HUB_OFFLINE is set)")
-    return BaseModel(model, tokenizer, name, revision, commit, notes)
+    return BaseModel(model, tokenizer, name, revision, commit, base_files(name, commit), notes)
 
 
 def _pickled(name: str, commit: str | None) -> list[str]:
@@ -104,7 +109,9 @@ def _built_in(name: str, seed: int) -> BaseModel:
         pad_token_id=tokenizer.pad_token_id,
     )
     set_seed(seed)
-    return BaseModel(AutoModelForCausalLM.from_config(config), tokenizer, name, None, None)
+    return BaseModel(
+        AutoModelForCausalLM.from_config(config), tokenizer, name, None, None, base_files(str(BUILT_IN / name), None)
+    )
 
 
 def _from_pretrained(
@@ -124,10 +131,6 @@ def _from_pretrained(
         raise UserError(
             f"model: the tokenizer of {where} has no end-of-text token; set its `eos_token` and save it again"
         )
-    if tokenizer.pad_token_id is None:
-        padding = "<|padding|>"
-        tokenizer.pad_token = padding if padding in tokenizer.get_vocab() else tokenizer.eos_token
-    tokenizer.padding_side = "left"
     return model, tokenizer
 
 

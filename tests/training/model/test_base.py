@@ -24,6 +24,13 @@ PICKLED = {"step1": 0, "step2": 0, "step143000": 1}
 """Branch of `ada/pickled` -> seed of its weights."""
 
 
+PYTHIAS_TOKENIZER = {
+    "tokenizer_config.json": b'{"tokenizer_class": "GPTNeoXTokenizer", "chat_template": "-"}',
+    "special_tokens_map.json": b'{"eos_token": "<|endoftext|>"}',
+}
+"""As other versions write it: no pad token, and a class that this one's would replace."""
+
+
 def files_of(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
@@ -88,7 +95,7 @@ def hub(data: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[H
             server.create_branch("ada/pickled", branch)
             folder = tmp_path_factory.mktemp(branch)
             files = saved(data.model("gpt_neox", seed=seed), data.tokenizer, folder, pickled=True)
-            files["README.md"] = branch.encode()
+            files |= {"README.md": branch.encode(), **PYTHIAS_TOKENIZER}
             commits[branch] = server.commit(
                 "ada/pickled", in_shards(files) if branch == "step143000" else files, branch=branch
             )
@@ -182,6 +189,10 @@ def test_latest_step_is_the_highest_number_on_every_process(
     assert (base["name"], base["revision"], base["commit"]) == ("ada/pickled", "step143000", commits["step143000"])
     assert f"ada/pickled at step143000 ({commits['step143000']})" in run.stdout
     assert "the weights are from pytorch_model.bin.index.json" in run.stdout
+    for folder in (run.folder, run.folder / "checkpoint-1"):
+        for name, content in PYTHIAS_TOKENIZER.items():
+            assert (folder / name).read_bytes() == content
+        assert not (folder / "chat_template.jinja").exists()
     # Without the Hub, the same goes on from what the cache holds.
     env = {**server.env(home), "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "1"}
     more = ("--max_steps", "2", "--resume_from_checkpoint", "auto")
@@ -258,7 +269,6 @@ def test_a_folder_keeps_its_weights(data: Any, tmp_path: Path) -> None:
     base = load_base(ModelConfig(str(tmp_path)), 0)
     for ours, theirs in zip(base.model.parameters(), model.parameters(), strict=True):
         assert torch.equal(ours, theirs)
-    assert base.tokenizer.padding_side == "left"
     assert (base.revision, base.commit) == (None, None)
 
 
