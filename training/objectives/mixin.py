@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import Trainer
+from transformers import PreTrainedModel, Trainer
 
 from nim_dataset.errors import UserError
 from training.objectives.interface import Objective
@@ -20,6 +20,8 @@ class ObjectivesMixin(Trainer):
     `objectives`, by name, add their gradients once an optimizer step, after its last backward pass and before clipping.
     Raises `UserError` for DeepSpeed, and for a figure that another objective, or the trainer itself, logs already.
     """
+
+    model: PreTrainedModel
 
     def __init__(self, *args: Any, objectives: Mapping[str, Objective] | None = None, **kwargs: Any) -> None:
         self.objectives = dict(objectives or {})

@@ -32,7 +32,8 @@ def test_a_row_is_the_text_of_prompt_and_answer(data: Any, legacy: PreTrainedTok
     for tokenizer, before in ((legacy, [1]), (data.tokenizer, [])):
         encoded = encode_rows(rows, tokenizer, 256, "quickstart")
         assert encoded.apart == 0
-        for row, item in zip(rows, encoded, strict=True):
+        for i, row in enumerate(rows):
+            item = encoded[i]
             text = tokenizer(f"{row['prompt']} {row['answer']}", add_special_tokens=False)["input_ids"]
             assert item["input_ids"].tolist() == [*before, *text, tokenizer.eos_token_id]
             prompt = item["input_ids"].tolist()[: -item["answer_tokens"]]
@@ -58,7 +59,7 @@ def test_rows_of_which_a_token_lies_across_are_tokenized_apart_and_counted(data:
 
 def test_predictions_read_what_training_read(data: Any, legacy: PreTrainedTokenizerFast) -> None:
     torch.manual_seed(0)
-    ids = {"vocab_size": len(legacy), "bos_token_id": 1, "eos_token_id": 2}
+    ids: Any = {"vocab_size": len(legacy), "bos_token_id": 1, "eos_token_id": 2}
     model = GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=256, **ids)).eval()
     with torch.no_grad():  # a freshly made model says the same to everything
         for parameter in model.parameters():
@@ -68,6 +69,7 @@ def test_predictions_read_what_training_read(data: Any, legacy: PreTrainedTokeni
     for prompt in prompts:
         inputs = legacy(prompt, return_tensors="pt", return_token_type_ids=False)
         out = model.generate(**inputs, max_new_tokens=6, do_sample=False, pad_token_id=2)
-        expected.append(legacy.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).strip())
+        said = legacy.decode(out[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        expected.append(str(said).strip())
     assert predict(model, legacy, prompts, max_new_tokens=6) == expected
     assert len(set(expected)) > 1

@@ -215,11 +215,14 @@ def test_no_rows_and_no_end_token_are_errors(data: Any) -> None:
         encode_rows(data.rows, endless, 128, "quickstart")
 
 
-def test_a_non_finite_loss_stops_the_run(data: Any, tmp_path: Any) -> None:
+@pytest.mark.parametrize(
+    ("fp16", "remedy"), [(False, "lower --learning_rate"), (True, "fp16 overflows above 65,504.* take --bf16 true")]
+)
+def test_a_non_finite_loss_stops_the_run(data: Any, tmp_path: Any, fp16: bool, remedy: str) -> None:
     model = data.model("gpt_neox")
     with torch.no_grad():
         model.get_input_embeddings().weight[int(data.encoded[0]["input_ids"][0])] = float("inf")
-    args = TrainConfig(output_dir=str(tmp_path), max_steps=5, learning_rate=3e-4, disable_tqdm=True)
+    args = TrainConfig(output_dir=str(tmp_path), max_steps=5, learning_rate=3e-4, disable_tqdm=True, fp16=fp16)
     trainer = AnchoredTrainer(
         model=model,
         args=args,
@@ -227,5 +230,5 @@ def test_a_non_finite_loss_stops_the_run(data: Any, tmp_path: Any) -> None:
         processing_class=data.tokenizer,
         objectives={"anchor": Anchor()},
     )
-    with pytest.raises(UserError, match=r"loss became nan at step 1 \(learning rate .*last good checkpoint is none"):
+    with pytest.raises(UserError, match=rf"loss became nan at step 1 \(learning rate .* checkpoint is none; {remedy}"):
         trainer.train()

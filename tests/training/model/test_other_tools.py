@@ -54,7 +54,7 @@ def test_other_tools_read_what_a_run_saves(data: Any, launch: Any, tmp_path: Pat
     special = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>", "chat_template": "{{ 1 }}"}
     (base / "tokenizer_config.json").write_text(json.dumps(special))
     flags = ("--train_data", "quickstart,n_train=64", "--max_steps", "1")
-    folders = []
+    folders: list[Path] = []
     for model in ("tiny", str(base)):
         run = launch(tmp_path / f"run-{len(folders)}", *flags, "--model", model)
         assert run.status == 0, run.stderr

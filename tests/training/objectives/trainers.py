@@ -6,7 +6,15 @@ from typing import Any
 import torch
 from datasets import Dataset
 from torch import nn
-from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedModel,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 import nim_dataset
 from training.model.base import BUILT_IN
@@ -23,13 +31,15 @@ class AnchoredPlainTrainer(AnchorMixin, Trainer):
 class WrittenOut(Trainer):
     """The penalty in the loss of each micro-batch, and autograd does the rest."""
 
+    model: PreTrainedModel
+
     def compute_loss(self, model: nn.Module, *args: Any, **kwargs: Any) -> Any:
         anchored = anchored_parameters(self.model)
         if not hasattr(self, "theta_0"):
             self.theta_0 = {name: parameter.detach().clone() for name, parameter in anchored.items()}
         loss = super().compute_loss(model, *args, **kwargs)
-        penalty = sum((parameter - self.theta_0[name]).pow(2).sum() for name, parameter in anchored.items())
-        return loss + WEIGHT * penalty / self.current_gradient_accumulation_steps
+        squares = [(parameter - self.theta_0[name]).pow(2).sum() for name, parameter in anchored.items()]
+        return loss + WEIGHT * torch.stack(squares).sum() / self.current_gradient_accumulation_steps
 
 
 class LastLine(TrainerCallback):
@@ -42,14 +52,15 @@ class LastLine(TrainerCallback):
         self.logs = dict(logs) if "loss" in logs else self.logs
 
 
-def make_model(dtype: torch.dtype) -> GPT2LMHeadModel:
+def make_model(dtype: torch.dtype) -> nn.Module:
     """Random weights, the same each time; the embeddings are tied."""
     torch.manual_seed(0)
     config = GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=128, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0)
     config.vocab_size = len(TOKENIZER)
     config.bos_token_id = config.eos_token_id = TOKENIZER.eos_token_id
     config.pad_token_id = TOKENIZER.pad_token_id
-    return GPT2LMHeadModel(config).to(dtype)
+    model: nn.Module = GPT2LMHeadModel(config)
+    return model.to(dtype)
 
 
 def tokenized_rows() -> Dataset:
