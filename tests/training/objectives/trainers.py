@@ -37,7 +37,7 @@ class WrittenOut(Trainer):
         anchored = anchored_parameters(self.model)
         if not hasattr(self, "theta_0"):
             self.theta_0 = {name: parameter.detach().clone() for name, parameter in anchored.items()}
-        loss = super().compute_loss(model, *args, **kwargs)
+        loss: Any = super().compute_loss(model, *args, **kwargs)
         squares = [(parameter - self.theta_0[name]).pow(2).sum() for name, parameter in anchored.items()]
         return loss + WEIGHT * torch.stack(squares).sum() / self.current_gradient_accumulation_steps
 
