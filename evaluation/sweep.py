@@ -33,7 +33,14 @@ from accelerate.utils import broadcast_object_list, gather_object
 from tqdm import tqdm
 from transformers.utils import logging as transformers_logging
 
-from evaluation.artifacts.models import BrokenCheckpointError, Checkpoint, find_checkpoints, load_checkpoint
+from evaluation.artifacts.models import (
+    BrokenCheckpointError,
+    Checkpoint,
+    find_checkpoints,
+    load_checkpoint,
+    pickled_weights,
+    weights_digest,
+)
 from evaluation.artifacts.report_folder import ReportFolder, accuracy_table
 from evaluation.artifacts.run_folder import METRICS, is_over, list_checkpoints
 from evaluation.artifacts.sweep_settings import SweepSettings
@@ -149,8 +156,11 @@ class Sweep:
             self._say(f"{label}  broken: {error}")
             return
         if self.accelerator.is_main_process:
-            self.settings.add(checkpoint)
+            if alike := self.settings.add(checkpoint, weights_digest(model)):
+                self._say(f"{label}  warning: holds the same weights as {', '.join(alike)}")
             self.settings.write(self.report)
+        if pickled := pickled_weights(checkpoint.source, checkpoint.commit):
+            self._say(f"{label}  no safetensors there: the weights are from {pickled}, by torch's restricted loader")
         said = []
         for dataset, name in todo.tasks:
             what = dataset if name == "answers" else f"{dataset} {name}"

@@ -25,7 +25,7 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
 from evaluation.artifacts.run_folder import copy_model, is_finished, read_state, recorded_files
-from evaluation.predict import answer_budget, check_fits
+from evaluation.predict import answer_budget, check_fits, encode_prompts
 from evaluation.process.agree import from_main
 from evaluation.process.settings import ProcessSettings
 from nim_dataset.errors import UserError, exit_on_user_error
@@ -138,7 +138,7 @@ def check_rows_fit(config: Config, materials: Materials) -> None:
             f" {processes} processes, and would all be dropped; lower --per_device_train_batch_size"
         )
     for name, eval_rows in materials.eval_sets.items():
-        ids = base.tokenizer(eval_rows["prompt"][:], add_special_tokens=False)["input_ids"]
+        ids = encode_prompts(base.tokenizer, eval_rows["prompt"][:])
         try:
             check_fits(base.model, ids, max(map(len, ids)) + answer_budget(base.tokenizer, eval_rows["answer"]))
         except UserError as error:  # now, and not at the first measurement
@@ -229,6 +229,7 @@ def make_trainer(
             phases=[(n, phase.steps) for n, phase in zip(materials.phase_rows, config.phases, strict=True)],
             eval_dataset=materials.eval_sets,
             processing_class=materials.base.tokenizer,
+            base_files=materials.base.files,
             objectives=config.objectives,
             callbacks=[begin, measure, callbacks.MetricsFile(run_dir), *more],
         )
@@ -246,6 +247,10 @@ def tell(config: Config, materials: Materials, trainer: AnchoredTrainer) -> None
     args, base, rows = config.train, materials.base, materials.rows
     revision = f" at {base.revision} ({base.commit})" if base.commit else ""
     say(f"base model: {base.name}{revision}, {base.model.num_parameters():,} parameters")
+    for note in base.notes:
+        say(note)
+    if rows.apart:
+        say(f"{rows.apart:,} of {len(rows):,} rows are tokenized apart: a token would lie across prompt and answer")
     say(f"anchor weight {args.anchor_weight:g}; {describe(base.model)}")
     say(
         f"{len(rows):,} rows, {len(rows.tokens) / len(rows):.1f} tokens each; per step"

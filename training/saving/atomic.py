@@ -82,10 +82,14 @@ class AtomicSaves(Trainer):
         if not torch.isfinite(value).all():
             last = last_complete_checkpoint(self.run_dir)
             rate = self.lr_scheduler.get_last_lr()[0] if self.lr_scheduler is not None else math.nan
+            remedy = "lower --learning_rate or --anchor_weight, or clip harder with --max_grad_norm"
+            if self.args.fp16:
+                remedy = (
+                    "fp16 overflows above 65,504, as Pythia's activations may: take --bf16 true instead, or neither"
+                )
             raise UserError(
                 f"the {what} became {value.sum().item()} at step {step} (learning rate {rate:.3g}); the last good"
-                f" checkpoint is {last or 'none'}; lower --learning_rate or --anchor_weight, or clip harder with"
-                " --max_grad_norm"
+                f" checkpoint is {last or 'none'}; {remedy}"
             )
 
     def _get_output_dir(self, trial: Any) -> str:
