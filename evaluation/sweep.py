@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
 import pandas as pd
-import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from tqdm import tqdm
@@ -46,6 +45,7 @@ from evaluation.artifacts.run_folder import METRICS, is_over, list_checkpoints
 from evaluation.artifacts.sweep_settings import SweepSettings
 from evaluation.eval_sets import load_eval_sets
 from evaluation.measures.measure import Subject, all_measures, find_measures
+from evaluation.process.device import passed_over, runs_on_cpu
 from evaluation.process.settings import ProcessSettings
 from nim_dataset.errors import UserError, exit_on_user_error, suggest
 from nim_dataset.sources import split_name
@@ -284,7 +284,9 @@ def run(args: argparse.Namespace) -> int:
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     # Without `cpu`, several CPU processes do not find together.
-    accelerator = Accelerator(cpu=not torch.accelerator.is_available())
+    accelerator = Accelerator(cpu=runs_on_cpu())
+    if (note := passed_over()) and accelerator.is_main_process:
+        print(note)
     try:
         sweep = Sweep(args, accelerator)
         sweep.run()
@@ -307,5 +309,5 @@ def run(args: argparse.Namespace) -> int:
 if __name__ == "__main__":
     with exit_on_user_error():
         arguments = parse_args()
-        ProcessSettings.choose(arguments.threads, on_cpu=not torch.accelerator.is_available()).apply()
+        ProcessSettings.choose(arguments.threads, on_cpu=runs_on_cpu()).apply()
         sys.exit(run(arguments))

@@ -10,9 +10,9 @@ no weight decay, anchor weight 1e-4), so an experiment's YAML says only what it 
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from transformers import SchedulerType, TrainingArguments
 
+from evaluation.process.device import runs_on_cpu
 from nim_dataset.errors import UserError
 
 
@@ -109,5 +109,5 @@ class TrainConfig(TrainingArguments):
         self.output_dir = self.output_dir or "runs/run"
         if str(self.resume_from_checkpoint).lower() in ("false", "none", ""):
             self.resume_from_checkpoint = None
-        self.use_cpu |= not torch.accelerator.is_available()
+        self.use_cpu |= runs_on_cpu()
         super().__post_init__()

@@ -27,6 +27,7 @@ from transformers.utils import logging as transformers_logging
 from evaluation.artifacts.run_folder import copy_model, is_finished, read_state, recorded_files
 from evaluation.predict import answer_budget, check_fits, encode_prompts
 from evaluation.process.agree import from_main
+from evaluation.process.device import passed_over
 from evaluation.process.settings import ProcessSettings
 from nim_dataset.errors import UserError, exit_on_user_error
 from training import callbacks
@@ -247,7 +248,7 @@ def tell(config: Config, materials: Materials, trainer: AnchoredTrainer) -> None
     args, base, rows = config.train, materials.base, materials.rows
     revision = f" at {base.revision} ({base.commit})" if base.commit else ""
     say(f"base model: {base.name}{revision}, {base.model.num_parameters():,} parameters")
-    for note in base.notes:
+    for note in [*base.notes, *filter(None, [passed_over()])]:
         say(note)
     if rows.apart:
         say(f"{rows.apart:,} of {len(rows):,} rows are tokenized apart: a token would lie across prompt and answer")
