@@ -31,11 +31,16 @@ from training import callbacks
 from training.config import Config, parse_config
 from training.data.encoding import EncodedRows, encode_rows
 from training.data.sets import load_eval, load_train
+from training.gradient_norms import LayerGradNorms
 from training.hub.publish import check_credentials, push_run
 from training.model.base import BaseModel, load_base
 from training.objectives.anchor import describe
+from training.objectives.interface import Objective
+from training.own_callbacks import load_callbacks
 from training.saving import opening
 from training.saving.record import check_same_run, record, recorded_process
+from training.saving.start import SaveStart
+from training.stop_rule import StopAt, StopRule
 from training.trainer import AnchoredTrainer
 
 STOPPED = 143
@@ -177,11 +182,15 @@ def open_run(config: Config, run_dir: Path, materials: Materials) -> Start:
 def fit(config: Config, run_dir: Path, materials: Materials, start: Start) -> bool:
     """Trains, and leaves the trained model in the folder; returns whether SIGTERM stopped it before the end."""
     progress, sigterm = callbacks.Progress(), callbacks.StopOnSigterm()
-    trainer = make_trainer(config, run_dir, materials, start, [progress, sigterm])
+    own, stop_at = load_callbacks(config.train.callbacks), stop_rule(config, materials)
+    trainer = make_trainer(config, run_dir, materials, start, [progress, *stop_at, *own, sigterm])
     tell(config, materials, trainer)
     checkpoint = start.checkpoint
     say(f"{'continuing from ' + str(checkpoint) if checkpoint else 'starting'}; writing to {run_dir}/")
-    if checkpoint is not None and is_finished(checkpoint, config.train.max_steps):
+    if checkpoint is not None and (
+        is_finished(checkpoint, config.train.max_steps)
+        or any(stop.is_met(read_state(checkpoint)["log_history"]) for stop in stop_at)
+    ):
         finish(run_dir, start.record, checkpoint)
         return False
     try:
@@ -193,6 +202,9 @@ def fit(config: Config, run_dir: Path, materials: Materials, start: Start) -> bo
         last = f"{run_dir}/checkpoint-{trainer.state.global_step}"
         say(f"SIGTERM: saved {last}; go on with --resume_from_checkpoint auto")
         return True
+    for stop in stop_at:
+        if stop.met:
+            say(f"stop_at: '{stop.rule.text}' held at step {trainer.state.global_step}, and ended the run")
     trainer.save_final_model()
     if progress.measured:
         say(progress.table())
@@ -208,13 +220,24 @@ def finish(run_dir: Path, files: dict[str, str], checkpoint: Path) -> None:
         copy_model(checkpoint, run_dir)
 
 
+def stop_rule(config: Config, materials: Materials) -> list[StopAt]:
+    """What ends the run before its last step, if anything does; raises `UserError` for a figure that is not logged."""
+    if config.train.stop_at is None:
+        return []
+    stop = StopAt(StopRule.parse(config.train.stop_at), list(materials.eval_sets))
+    stop.check(["loss", *(["penalty", "distance"] if "anchor" in config.objectives else [])], config.train.eval_loss)
+    return [stop]
+
+
 def make_trainer(
     config: Config, run_dir: Path, materials: Materials, start: Start, more: list[TrainerCallback]
 ) -> AnchoredTrainer:
     """The trainer of this run; raises `UserError` for a tool or an optimizer that is not there."""
     args = config.train
     begin = callbacks.Begin(lambda: opening.begin(run_dir, start.record, args.overwrite_output_dir))
-    measure = callbacks.SaveAndMeasure(args.save_at, bool(materials.eval_sets))
+    measure = callbacks.SaveAndMeasure(args.steps_to_save, bool(materials.eval_sets))
+    metrics = callbacks.MetricsFile(run_dir, continued=start.checkpoint is not None)
+    looks_on: dict[str, Objective] = {"layer_grad_norms": LayerGradNorms()} if args.log_layer_grad_norms else {}
     try:
         trainer = AnchoredTrainer(
             model=materials.base.model,
@@ -223,12 +246,15 @@ def make_trainer(
             phases=[(n, phase.steps) for n, phase in zip(materials.phase_rows, config.phases, strict=True)],
             eval_dataset=materials.eval_sets,
             processing_class=materials.base.tokenizer,
-            objectives=config.objectives,
-            callbacks=[begin, measure, callbacks.MetricsFile(run_dir), *more],
+            objectives=config.objectives | looks_on,  # which come last, and see what the others add
+            eval_loss=args.eval_loss,
+            callbacks=[begin, measure, metrics, *more],
         )
         trainer.get_optimizer_cls_and_kwargs(args, materials.base.model)
     except (ValueError, RuntimeError, ImportError) as error:  # such as a --report_to or --optim that is not installed
         raise UserError(" ".join(str(error).split())) from None
+    if 0 in args.steps_to_save and start.checkpoint is None:
+        trainer.add_callback(SaveStart(trainer))
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -239,7 +265,7 @@ def tell(config: Config, materials: Materials, trainer: AnchoredTrainer) -> None
     args, base, rows = config.train, materials.base, materials.rows
     revision = f" at {base.revision} ({base.commit})" if base.commit else ""
     say(f"base model: {base.name}{revision}, {base.model.num_parameters():,} parameters")
-    say(f"anchor weight {args.anchor_weight:g}; {describe(base.model)}")
+    say(f"anchor weight {args.anchor_weight:g}, to {args.anchor_to}; {describe(base.model)}")
     say(
         f"{len(rows):,} rows, {len(rows.tokens) / len(rows):.1f} tokens each; per step"
         f" {args.per_device_train_batch_size} x {args.gradient_accumulation_steps} accumulated x"

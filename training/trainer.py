@@ -4,6 +4,7 @@ Everything else is the Trainer's: optimizer, schedules, mixed precision, accumul
 overrides and reads of the Trainer's private members is listed in tests/training/test_trainer_contract.py.
 """
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -23,9 +24,10 @@ from evaluation.artifacts.models import BrokenCheckpointError, load_weights
 from evaluation.nim_accuracy.nim_accuracy import text_matches
 from evaluation.predict import answer_budget, predict
 from nim_dataset.errors import UserError, unknown
-from training.data.encoding import AnswerCollator, EncodedRows, decision_states
+from training.data.encoding import AnswerCollator, EncodedRows, decision_states, encode_rows
 from training.data.end_to_end import BY_ROW, attention, rows_stay_apart
 from training.data.phases import Batching, MicroBatches, PhaseRows
+from training.eval_loss import answer_loss
 from training.objectives.interface import Batch, Objective
 from training.saving.atomic import AtomicSaves
 
@@ -41,6 +43,7 @@ class AnchoredTrainer(AtomicSaves):
         phases: how many rows each phase has, which lie one after another, and its steps; by default, all are one phase.
         processing_class: the tokenizer that they were encoded with.
         objectives: by name; what joins the loss of the answers. A name is what its state is saved under.
+        eval_loss: whether the loss of the right answers is measured too, logged as `eval_loss`, `eval_<name>_loss`.
         eval_dataset: a dict of datasets to measure exact match on (columns `prompt`, `answer`); the one named `eval` is
             logged as `eval_exact_match`, any other as `eval_<name>_exact_match`.
 
@@ -58,10 +61,11 @@ class AnchoredTrainer(AtomicSaves):
         train_dataset: EncodedRows,
         processing_class: PreTrainedTokenizerBase,
         objectives: Mapping[str, Objective] | None = None,
+        eval_loss: bool = False,
         phases: Sequence[tuple[int, int]] | None = None,
         **kwargs: Any,
     ) -> None:
-        self.objectives = dict(objectives or {})
+        self.objectives, self.eval_loss = dict(objectives or {}), eval_loss
         self.columns = tuple(dict.fromkeys(name for o in self.objectives.values() for name in o.columns))
         self.needs_hidden_states = any(o.needs_hidden_states for o in self.objectives.values())
         pad = processing_class.pad_token_id
@@ -253,6 +257,8 @@ class AnchoredTrainer(AtomicSaves):
         for name, rows in self._sets_to_measure(eval_dataset).items():
             key = metric_key_prefix if name == "eval" else f"{metric_key_prefix}_{name}"
             metrics[f"{key}_exact_match"] = self._exact_match(rows)
+            if self.eval_loss:
+                metrics[f"{key}_loss"] = self._answer_loss(rows)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         self._tokens_since += time.perf_counter() - started  # the speed is that of training
@@ -269,6 +275,11 @@ class AnchoredTrainer(AtomicSaves):
             if not {"prompt", "answer"} <= set(getattr(rows, "column_names", None) or ()) or not len(rows):
                 raise UserError(f"eval_dataset: '{name}' is no dataset of rows with the columns prompt and answer")
         return sets
+
+    def _answer_loss(self, rows: Dataset) -> float:
+        encoded = encode_rows(rows, self.processing_class, sys.maxsize, "eval_data")
+        collator = AnswerCollator(self.data_collator.pad_token_id)
+        return answer_loss(self.model, encoded, collator, self.args.per_device_eval_batch_size, self.accelerator)
 
     def _exact_match(self, rows: Dataset) -> float:
         answers: Sequence[str] = rows["answer"]
