@@ -88,6 +88,16 @@ def test_steps_are_spaced_as_the_checkpoints_are(steps: list[int], scale: str) -
     plt.close(figure)
 
 
+@pytest.mark.parametrize("first", [1, 25, 5000])
+def test_step_0_stands_before_a_log_axis_behind_a_break(first: int) -> None:
+    figure, axes = plt.subplots()
+    step_axis(axes, [0, *(first * 2**n for n in range(9))])
+    places = axes.transData.transform([(step, 0) for step in (0, first, 2 * first, 4 * first)])[:, 0]
+    assert np.diff(places) == pytest.approx(places[3] - places[2], rel=1e-3)
+    assert [text.get_text() for text in axes.texts] == ["//"]
+    plt.close(figure)
+
+
 def test_labels_of_lines_that_end_together_do_not_overlap() -> None:
     placed = _spread([0.2, 0.97, 0.98, 0.98, 0.99], gap=0.06, top=0.98)
     assert max(placed) <= 0.98
