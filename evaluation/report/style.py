@@ -119,9 +119,9 @@ def step_axis(axes: Axes, steps: Iterable[int], label: bool = True) -> None:
     axes.set_xlim(*axes.transScale.inverted().transform(np.column_stack([limits, [1, 1]]))[:, 0])
     width = axes.get_window_extent().width / axes.figure.dpi  # inches, before labels take their part
     room = span * 0.48 / max(width, 0.5)
-    ticks = [len(ordered) - 1]  # the last step is always named; the others as far as there is room
+    ticks = [len(ordered) - 1]  # the last step is always named, then the first; the others as far as there is room
     for index in range(len(ordered) - 2, -1, -1):
-        if abs(place[ticks[-1]] - place[index]) >= room:
+        if place[ticks[-1]] - place[index] >= room and (index == 0 or place[index] - place[0] >= room):
             ticks.append(index)
     axes.xaxis.set_major_locator(FixedLocator(sorted(float(ordered[index]) for index in ticks)))
     axes.xaxis.set_minor_locator(NullLocator())

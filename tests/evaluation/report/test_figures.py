@@ -82,7 +82,7 @@ def test_steps_are_spaced_as_the_checkpoints_are(steps: list[int], scale: str) -
     ticks = list(axes.get_xticks())
     assert axes.get_xscale() == scale
     assert set(ticks) <= set(steps)
-    assert ticks[-1] == steps[-1]
+    assert (ticks[0], ticks[-1]) == (steps[0], steps[-1])
     low, high = axes.get_xlim()
     assert low < steps[0] <= steps[-1] < high
     plt.close(figure)
