@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,8 @@ class AnchoredTrainer(AtomicSaves):
         self.columns = tuple(dict.fromkeys(name for o in self.objectives.values() for name in o.columns))
         self.needs_hidden_states = any(o.needs_hidden_states for o in self.objectives.values())
         pad = processing_class.pad_token_id
-        collator = AnswerCollator(processing_class.eos_token_id if pad is None else pad, columns=self.columns)
+        self.padded = AnswerCollator(processing_class.eos_token_id if pad is None else pad)
+        collator = replace(self.padded, columns=self.columns)
         super().__init__(
             train_dataset=train_dataset, processing_class=processing_class, data_collator=collator, **kwargs
         )
@@ -278,8 +280,7 @@ class AnchoredTrainer(AtomicSaves):
 
     def _answer_loss(self, rows: Dataset) -> float:
         encoded = encode_rows(rows, self.processing_class, sys.maxsize, "eval_data")
-        collator = AnswerCollator(self.data_collator.pad_token_id)
-        return answer_loss(self.model, encoded, collator, self.args.per_device_eval_batch_size, self.accelerator)
+        return answer_loss(self.model, encoded, self.padded, self.args.per_device_eval_batch_size, self.accelerator)
 
     def _exact_match(self, rows: Dataset) -> float:
         answers: Sequence[str] = rows["answer"]

@@ -104,8 +104,8 @@ def _weight_of(centre: BaseModel, name: str, like: nn.Parameter) -> Tensor:
             f"anchor_to: '{centre.name}' is not of the model's shape: {name} is {tuple(like.shape)} here, and there"
             f" {there}; give a model that only its weights tell apart"
         )
-    weight = weight.detach().to(like.device, like.dtype)
-    return distribute_tensor(weight, like.device_mesh, like.placements) if isinstance(like, DTensor) else weight
+    whole = weight.detach().to(like.device, like.dtype)
+    return distribute_tensor(whole, like.device_mesh, like.placements) if isinstance(like, DTensor) else whole
 
 
 @objective("anchor")
