@@ -107,7 +107,10 @@ def parse_config(argv: Sequence[str]) -> Config:
     except json.JSONDecodeError as error:  # of one of TrainingArguments' options with keyword arguments
         name = next((flag for flag, value in pairwise(argv) if value == error.doc), "an option").lstrip("-")
         raise UserError(f"{name}: '{error.doc}' is not valid JSON ({error.msg})") from None
-    except (ValueError, TypeError, OverflowError, ImportError, OSError) as error:  # from TrainingArguments
+    except OSError as error:  # of a file that one of them names
+        name = next((flag for flag, value in pairwise(argv) if value == error.filename), "an option").lstrip("-")
+        raise UserError(f"{name}: cannot read '{error.filename}' ({error.strerror})") from None
+    except (ValueError, TypeError, OverflowError, ImportError) as error:  # from TrainingArguments
         raise UserError(" ".join(str(error).split())) from None
     if strange:
         raise UserError(f"unknown option '{strange[0]}'{suggest(strange[0].lstrip('-'), known)}; see --help")

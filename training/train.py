@@ -11,6 +11,7 @@ from evaluation.process.launcher import end_with_launcher
 if __name__ == "__main__":
     end_with_launcher()
 
+import copy
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ import datasets
 import torch
 from accelerate import PartialState
 from datasets import Dataset, concatenate_datasets
-from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+from transformers import PreTrainedModel, PrinterCallback, ProgressCallback, TrainerCallback
+from transformers.training_args import OptimizerNames
 from transformers.utils import logging as transformers_logging
 
 from evaluation.artifacts.run_folder import copy_model, is_finished, read_state, recorded_files
@@ -31,6 +33,7 @@ from training import callbacks
 from training.config import Config, parse_config
 from training.data.encoding import EncodedRows, encode_rows
 from training.data.sets import load_eval, load_train
+from training.fields import TrainConfig
 from training.gradient_norms import LayerGradNorms
 from training.hub.publish import check_credentials, push_run
 from training.model.base import BaseModel, load_base
@@ -250,7 +253,7 @@ def make_trainer(
             eval_loss=args.eval_loss,
             callbacks=[begin, measure, metrics, *more],
         )
-        trainer.get_optimizer_cls_and_kwargs(args, materials.base.model)
+        check_optimizer(args, materials.base.model)
     except (ValueError, RuntimeError, ImportError) as error:  # such as a --report_to or --optim that is not installed
         raise UserError(" ".join(str(error).split())) from None
     if 0 in args.steps_to_save and start.checkpoint is None:
@@ -258,6 +261,22 @@ def make_trainer(
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def check_optimizer(args: TrainConfig, model: PreTrainedModel) -> None:
+    """Raises `ValueError` or `ImportError` for an optimizer that cannot be had, or an option that it would ignore."""
+    made = AnchoredTrainer.get_optimizer_cls_and_kwargs(args, model)
+    for name in ("optim_args", "optim_target_modules"):
+        if not getattr(args, name):
+            continue
+        without = copy.copy(args)
+        setattr(without, name, None)
+        try:
+            ignored = AnchoredTrainer.get_optimizer_cls_and_kwargs(without, model) == made
+        except (ValueError, RuntimeError):  # it needs the option, or makes tensors of it, which have no single "equal"
+            ignored = False
+        if ignored:
+            raise UserError(f"{name}: the optimizer '{OptimizerNames(args.optim).value}' takes none; leave it out")
 
 
 def tell(config: Config, materials: Materials, trainer: AnchoredTrainer) -> None:

@@ -174,7 +174,10 @@ MISTAKES = {
         ["--train_data", "357", "--accelerator_config", '{"gradient_accumulation_kwargs":{"num_steps":2}}'],
         "accelerator_config: 'gradient_accumulation_kwargs' is not supported",
     ),
-    "no such accelerator_config": (["--train_data", "357", "--accelerator_config", "x.json"], "No such file .*x.json"),
+    "no such accelerator_config": (
+        ["--train_data", "357", "--accelerator_config", "x.json"],
+        r"accelerator_config: cannot read 'x.json' \(",
+    ),
     "saves before the start": (["--train_data", "357", "--save_at", "-1"], "save_at: -1 is out of range"),
     "no rule to stop": (["--train_data", "357", "--stop_at", "eval > high"], "stop_at: 'high' in .* is no number"),
     "no mixture": (
@@ -256,6 +259,11 @@ def test_mistakes_in_the_file_are_one_line_too(tmp_path: Path) -> None:
         (["--lr_scheduler_type", "cosine_with_min_lr"], "min_lr"),
         (["--dataloader_drop_last", "--per_device_train_batch_size", "65"], "dataloader_drop_last: 64 rows are less"),
         (["--optim", "adamw_bnb_8bit"], "bitsandbytes"),
+        (["--optim_args", "a=1"], "optim_args: the optimizer 'adamw_torch_fused' takes none; leave it out"),
+        (
+            ["--optim_target_modules", "all-linear"],
+            "optim_target_modules: the optimizer 'adamw_torch_fused' takes none",
+        ),
         (["--torch_compile_mode", "fast"], "Unrecognized mode=fast"),
         (["--output_dir", "/dev/null/run"], "output_dir: cannot write to '/dev/null/run'"),
         (["--resume_from_checkpoint", "nowhere"], "resume_from_checkpoint: 'nowhere' is not a training checkpoint"),
