@@ -11,7 +11,6 @@ from evaluation.process.launcher import end_with_launcher
 if __name__ == "__main__":
     end_with_launcher()
 
-import copy
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -21,8 +20,7 @@ import datasets
 import torch
 from accelerate import PartialState
 from datasets import Dataset, concatenate_datasets
-from transformers import PreTrainedModel, PrinterCallback, ProgressCallback, TrainerCallback
-from transformers.training_args import OptimizerNames
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
 from evaluation.artifacts.run_folder import copy_model, is_finished, read_state, recorded_files
@@ -33,9 +31,9 @@ from training import callbacks
 from training.config import Config, parse_config
 from training.data.encoding import EncodedRows, encode_rows
 from training.data.sets import load_eval, load_train
-from training.fields import TrainConfig
 from training.gradient_norms import LayerGradNorms
 from training.hub.publish import check_credentials, push_run
+from training.limits import check_optimizer
 from training.model.base import BaseModel, load_base
 from training.objectives.anchor import describe
 from training.objectives.interface import Objective
@@ -43,7 +41,7 @@ from training.own_callbacks import load_callbacks
 from training.saving import opening
 from training.saving.record import check_same_run, record, recorded_process
 from training.saving.start import SaveStart
-from training.stop_rule import StopAt, StopRule
+from training.stop_rule import StopAt
 from training.trainer import AnchoredTrainer
 
 STOPPED = 143
@@ -185,7 +183,9 @@ def open_run(config: Config, run_dir: Path, materials: Materials) -> Start:
 def fit(config: Config, run_dir: Path, materials: Materials, start: Start) -> bool:
     """Trains, and leaves the trained model in the folder; returns whether SIGTERM stopped it before the end."""
     progress, sigterm = callbacks.Progress(), callbacks.StopOnSigterm()
-    own, stop_at = load_callbacks(config.train.callbacks), stop_rule(config, materials)
+    own = load_callbacks(config.train.callbacks)
+    logged = ["loss", *(["penalty", "distance"] if "anchor" in config.objectives else [])]
+    stop_at = StopAt.of(config.train.stop_at, list(materials.eval_sets), logged, config.train.eval_loss)
     trainer = make_trainer(config, run_dir, materials, start, [progress, *stop_at, *own, sigterm])
     tell(config, materials, trainer)
     checkpoint = start.checkpoint
@@ -223,15 +223,6 @@ def finish(run_dir: Path, files: dict[str, str], checkpoint: Path) -> None:
         copy_model(checkpoint, run_dir)
 
 
-def stop_rule(config: Config, materials: Materials) -> list[StopAt]:
-    """What ends the run before its last step, if anything does; raises `UserError` for a figure that is not logged."""
-    if config.train.stop_at is None:
-        return []
-    stop = StopAt(StopRule.parse(config.train.stop_at), list(materials.eval_sets))
-    stop.check(["loss", *(["penalty", "distance"] if "anchor" in config.objectives else [])], config.train.eval_loss)
-    return [stop]
-
-
 def make_trainer(
     config: Config, run_dir: Path, materials: Materials, start: Start, more: list[TrainerCallback]
 ) -> AnchoredTrainer:
@@ -261,22 +252,6 @@ def make_trainer(
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
     return trainer
-
-
-def check_optimizer(args: TrainConfig, model: PreTrainedModel) -> None:
-    """Raises `ValueError` or `ImportError` for an optimizer that cannot be had, or an option that it would ignore."""
-    made = AnchoredTrainer.get_optimizer_cls_and_kwargs(args, model)
-    for name in ("optim_args", "optim_target_modules"):
-        if not getattr(args, name):
-            continue
-        without = copy.copy(args)
-        setattr(without, name, None)
-        try:
-            ignored = AnchoredTrainer.get_optimizer_cls_and_kwargs(without, model) == made
-        except (ValueError, RuntimeError):  # it needs the option, or makes tensors of it, which have no single "equal"
-            ignored = False
-        if ignored:
-            raise UserError(f"{name}: the optimizer '{OptimizerNames(args.optim).value}' takes none; leave it out")
 
 
 def tell(config: Config, materials: Materials, trainer: AnchoredTrainer) -> None:

@@ -28,8 +28,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def card(folder: Path, train_data: list[str], anchor_to: str = "start", **measured: float) -> ModelCard:
-    config = {"model": "tiny", "train_data": train_data, "anchor_weight": 0.0001, "anchor_to": anchor_to}
+def card(folder: Path, train_data: list[str], **measured: float) -> ModelCard:
+    config = {"model": "tiny", "train_data": train_data, "anchor_weight": 0.0001}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     (folder / "metrics.jsonl").write_text(json.dumps({"step": 4, "loss": 1.0, **measured}) + "\n")
     return ModelCard(make_card(RunFiles.read(folder), "ada/model"))
@@ -55,7 +55,9 @@ def test_results_are_of_the_sets_that_were_measured(folder: Path) -> None:
 
 def test_the_anchor_is_told_with_what_it_holds_to(folder: Path) -> None:
     assert "| Anchor weight (L2-SP) | 0.0001 |\n" in card(folder, ["quickstart"]).text
-    assert "| Anchor weight (L2-SP) | 0.0001, to ada/base |\n" in card(folder, ["quickstart"], "ada/base").text
+    config = yaml.safe_load((folder / "config.yaml").read_text()) | {"anchor_to": "ada/base"}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    assert "| 0.0001, to ada/base |\n" in make_card(RunFiles.read(folder), "ada/model")
 
 
 def test_a_run_of_files_alone_has_no_recipe(folder: Path) -> None:

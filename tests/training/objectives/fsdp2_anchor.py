@@ -66,9 +66,9 @@ with tempfile.TemporaryDirectory() as folder:
     for anchor, model in zip(anchors, (whole, sharded), strict=True):
         anchor.prepare(model)
     dist.barrier()
-for ours, theirs in zip(anchors[1].theta_0, anchors[0].theta_0, strict=True):
-    assert isinstance(ours, DTensor)
-    torch.testing.assert_close(ours.full_tensor(), theirs, rtol=0, atol=0)
+for theta_0, whole_theta_0 in zip(anchors[1].theta_0, anchors[0].theta_0, strict=True):
+    assert isinstance(theta_0, DTensor)
+    torch.testing.assert_close(theta_0.full_tensor(), whole_theta_0, rtol=0, atol=0)
 torch.testing.assert_close(anchors[1].distance(), anchors[0].distance(), rtol=1e-5, atol=0)
 print("sharded like its parameters")
 dist.destroy_process_group()
