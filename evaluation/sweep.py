@@ -236,9 +236,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output", required=True, metavar="DIR", help="the report folder, such as reports/cheating")
     measures = f"what to look at, of {', '.join(all_measures())} (default: answers)"
     parser.add_argument("--measures", nargs="+", default=["answers"], metavar="NAME", help=measures)
-    parser.add_argument("--steps", nargs="+", default=[], type=steps_word, metavar="STEP", help=STEPS_HELP)
     parser.add_argument("--limit", type=_positive, metavar="N", help="score only the first N rows of each set")
     parser.add_argument("--batch-size", type=_positive, default=128, metavar="N", help="rows at a time (default: 128)")
+    parser.add_argument("--steps", nargs="+", default=[], type=steps_word, metavar="STEP", help=STEPS_HELP)
     threads = "CPU threads of each process (default: 0, which shares the cores among the processes)"
     parser.add_argument("--threads", type=int, default=0, metavar="N", help=threads)
     parser.add_argument("--watch", action="store_true", help="score new checkpoints too, until the run is over")
