@@ -39,6 +39,20 @@ def test_what_is_no_rule_is_one_line(text: str) -> None:
         StopRule.parse(text)
 
 
+def test_a_figure_that_is_not_logged_is_one_line() -> None:
+    sets, logged = ["eval", "neutral"], ["loss", "distance"]
+    known = "eval, neutral, loss, distance, eval_exact_match, eval_neutral_exact_match"
+    with pytest.raises(UserError, match=f"stop_at: unknown figure 'evl', did you mean 'eval'. Figures: {known}$"):
+        StopAt.of("evl >= 1", sets, logged, eval_loss=False)
+    with pytest.raises(UserError, match="stop_at: unknown figure 'eval_loss'"):
+        StopAt.of("eval_loss < 1", sets, logged, eval_loss=False)
+    assert [stop.key for stop in StopAt.of("eval_loss < 1", sets, logged, eval_loss=True)] == ["eval_loss"]
+    assert [stop.key for stop in StopAt.of("neutral < 1", sets, logged, eval_loss=False)] == [
+        "eval_neutral_exact_match"
+    ]
+    assert StopAt.of(None, sets, logged, eval_loss=False) == []
+
+
 @pytest.mark.parametrize("rule", ["loss < 99 for 2", "eval >= 0 for 2"])
 def test_a_run_ends_where_its_rule_is_met_and_stays_ended(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], rule: str
