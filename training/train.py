@@ -11,6 +11,7 @@ from evaluation.process.launcher import end_with_launcher
 if __name__ == "__main__":
     end_with_launcher()
 
+import signal
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
 from evaluation.artifacts.run_folder import copy_model, is_finished, read_state, recorded_files
-from evaluation.predict import answer_budget, check_fits
+from evaluation.predict import answer_budget, check_fits, encode_prompts
+from evaluation.process.agree import from_main
 from evaluation.process.settings import ProcessSettings
 from nim_dataset.errors import UserError, exit_on_user_error
 from training import callbacks
@@ -34,18 +36,16 @@ from training.data.sets import load_eval, load_train
 from training.gradient_norms import LayerGradNorms
 from training.hub.publish import check_credentials, push_run
 from training.limits import check_optimizer
-from training.model.base import BaseModel, load_base
+from training.model.base import BaseModel
 from training.objectives.anchor import describe
 from training.objectives.interface import Objective
 from training.own_callbacks import load_callbacks
 from training.saving import opening
-from training.saving.record import check_same_run, record, recorded_process
+from training.saving.record import check_same_run, load_recorded_base, record, recorded_environment
+from training.saving.reporting import keep_one_run, name_run
 from training.saving.start import SaveStart
 from training.stop_rule import StopAt
 from training.trainer import AnchoredTrainer
-
-STOPPED = 143
-"""The exit status of a process that SIGTERM ended."""
 
 
 def main(argv: list[str]) -> int:
@@ -62,6 +62,10 @@ def run(config: Config) -> int:
     transformers_logging.disable_progress_bar()
     datasets.disable_progress_bars()
     is_main, args = PartialState().is_main_process, config.train
+    if args.n_gpu > 1:  # one process with several GPUs: the Trainer would take nn.DataParallel
+        ddp = "accelerate launch --config_file configs/accelerate/ddp.yaml"
+        say(f"training on one of {args.n_gpu} GPUs; {ddp} takes all of them")
+        args._n_gpu = 1
     if args.push_to_hub and is_main:
         check_credentials(args.hub_model_id, private=bool(args.hub_private_repo))
     run_dir = opening.open_folder(config)
@@ -75,17 +79,17 @@ def train(config: Config, run_dir: Path) -> int:
     materials = prepare(config)
     start = open_run(config, run_dir, materials)
     config.train.push_to_hub = False  # the Trainer's own would push staging folders
-    stopped = fit(config, run_dir, materials, start)
-    if not stopped:
-        publish(config, run_dir, push)
-    return STOPPED if stopped else 0
+    if signum := fit(config, run_dir, materials, start):
+        return 128 + signum  # as of a process that the signal ended
+    publish(config, run_dir, push)
+    return 0
 
 
 def process_settings(config: Config) -> ProcessSettings:
     """Those that the command gives its process: of the run that goes on, where one does."""
     args = config.train
     return ProcessSettings.choose(
-        args.threads, on_cpu=args.use_cpu, deterministic=args.full_determinism, recorded=recorded_process(config)
+        args.threads, on_cpu=args.use_cpu, deterministic=args.full_determinism, recorded=recorded_environment(config)
     )
 
 
@@ -115,7 +119,7 @@ def prepare(config: Config) -> Materials:
     with PartialState().main_process_first():
         train_sets = [load_train(phase, config.train.seed) for phase in config.phases]
         eval_sets = load_eval(config.data)
-    base = load_base(config.model, config.train.seed)
+    base = load_recorded_base(config)
     columns = dict.fromkeys(column for objective in config.objectives.values() for column in objective.columns)
     name = ", ".join(dict.fromkeys(spec for phase in config.phases for spec in phase.data))
     train_rows = concatenate_datasets(train_sets)
@@ -140,7 +144,7 @@ def check_rows_fit(config: Config, materials: Materials) -> None:
             f" {processes} processes, and would all be dropped; lower --per_device_train_batch_size"
         )
     for name, eval_rows in materials.eval_sets.items():
-        ids = base.tokenizer(eval_rows["prompt"][:], add_special_tokens=False)["input_ids"]
+        ids = encode_prompts(base.tokenizer, eval_rows["prompt"][:])
         try:
             check_fits(base.model, ids, max(map(len, ids)) + answer_budget(base.tokenizer, eval_rows["answer"]))
         except UserError as error:  # now, and not at the first measurement
@@ -162,14 +166,15 @@ class Start:
 def open_run(config: Config, run_dir: Path, materials: Materials) -> Start:
     """Finds where to start, and whether that is this run's; nothing in the folder is changed yet."""
     state, base = PartialState(), materials.base
-    checkpoint, notes = opening.find_resume(config, run_dir)
+    checkpoint, notes = from_main(lambda: opening.find_resume(config, run_dir))
     for note in notes:
         say(f"skipped {note}")
     opening.check_space(run_dir, base.model)
     files = record(config, base, materials.rows, state.num_processes) if state.is_main_process else {}
     if checkpoint is not None:
         if state.is_main_process:
-            check_same_run(files, base.model.config, checkpoint)
+            if unknown := check_same_run(files, base.model.config, checkpoint):
+                say(unknown)
             opening.check_is_last(run_dir, checkpoint)
         planned, steps = read_state(checkpoint)["max_steps"], config.train.max_steps
         if planned and 0 < steps != planned:
@@ -180,13 +185,13 @@ def open_run(config: Config, run_dir: Path, materials: Materials) -> Start:
 # ---- Fit ----
 
 
-def fit(config: Config, run_dir: Path, materials: Materials, start: Start) -> bool:
-    """Trains, and leaves the trained model in the folder; returns whether SIGTERM stopped it before the end."""
-    progress, sigterm = callbacks.Progress(), callbacks.StopOnSigterm()
+def fit(config: Config, run_dir: Path, materials: Materials, start: Start) -> int:
+    """Trains, and leaves the trained model in the folder; returns the signal that stopped it before the end, or 0."""
+    progress, interrupt = callbacks.Progress(), callbacks.StopOnSignal()
     own = load_callbacks(config.train.callbacks)
     logged = ["loss", *(["penalty", "distance"] if "anchor" in config.objectives else [])]
     stop_at = StopAt.of(config.train.stop_at, list(materials.eval_sets), logged, config.train.eval_loss)
-    trainer = make_trainer(config, run_dir, materials, start, [progress, *stop_at, *own, sigterm])
+    trainer = make_trainer(config, run_dir, materials, start, [progress, *stop_at, *own, interrupt])
     tell(config, materials, trainer)
     checkpoint = start.checkpoint
     say(f"{'continuing from ' + str(checkpoint) if checkpoint else 'starting'}; writing to {run_dir}/")
@@ -195,23 +200,23 @@ def fit(config: Config, run_dir: Path, materials: Materials, start: Start) -> bo
         or any(stop.is_met(read_state(checkpoint)["log_history"]) for stop in stop_at)
     ):
         finish(run_dir, start.record, checkpoint)
-        return False
+        return 0
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
         progress.close()
-        sigterm.close()
-    if sigterm.received:
+        interrupt.close()
+    if interrupt.received:
         last = f"{run_dir}/checkpoint-{trainer.state.global_step}"
-        say(f"SIGTERM: saved {last}; go on with --resume_from_checkpoint auto")
-        return True
+        say(f"{signal.Signals(interrupt.received).name}: saved {last}; go on with --resume_from_checkpoint auto")
+        return interrupt.received
     for stop in stop_at:
         if stop.met:
             say(f"stop_at: '{stop.rule.text}' held at step {trainer.state.global_step}, and ended the run")
     trainer.save_final_model()
     if progress.measured:
         say(progress.table())
-    return False
+    return 0
 
 
 def finish(run_dir: Path, files: dict[str, str], checkpoint: Path) -> None:
@@ -228,6 +233,7 @@ def make_trainer(
 ) -> AnchoredTrainer:
     """The trainer of this run; raises `UserError` for a tool or an optimizer that is not there."""
     args = config.train
+    name_run(args, run_dir)
     begin = callbacks.Begin(lambda: opening.begin(run_dir, start.record, args.overwrite_output_dir))
     measure = callbacks.SaveAndMeasure(args.steps_to_save, bool(materials.eval_sets))
     metrics = callbacks.MetricsFile(run_dir, continued=start.checkpoint is not None)
@@ -240,6 +246,7 @@ def make_trainer(
             phases=[(n, phase.steps) for n, phase in zip(materials.phase_rows, config.phases, strict=True)],
             eval_dataset=materials.eval_sets,
             processing_class=materials.base.tokenizer,
+            base_files=materials.base.files,
             objectives=config.objectives | looks_on,  # which come last, and see what the others add
             eval_loss=args.eval_loss,
             callbacks=[begin, measure, metrics, *more],
@@ -249,6 +256,7 @@ def make_trainer(
         raise UserError(" ".join(str(error).split())) from None
     if 0 in args.steps_to_save and start.checkpoint is None:
         trainer.add_callback(SaveStart(trainer))
+    keep_one_run(trainer, run_dir)
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -259,6 +267,10 @@ def tell(config: Config, materials: Materials, trainer: AnchoredTrainer) -> None
     args, base, rows = config.train, materials.base, materials.rows
     revision = f" at {base.revision} ({base.commit})" if base.commit else ""
     say(f"base model: {base.name}{revision}, {base.model.num_parameters():,} parameters")
+    for note in base.notes:
+        say(note)
+    if rows.apart:
+        say(f"{rows.apart:,} of {len(rows):,} rows are tokenized apart: a token would lie across prompt and answer")
     say(f"anchor weight {args.anchor_weight:g}, to {args.anchor_to}; {describe(base.model)}")
     say(
         f"{len(rows):,} rows, {len(rows.tokens) / len(rows):.1f} tokens each; per step"
