@@ -4,9 +4,11 @@ Everything else is the Trainer's: optimizer, schedules, mixed precision, accumul
 overrides and reads of the Trainer's private members is listed in tests/training/test_trainer_contract.py.
 """
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,10 +25,11 @@ from evaluation.artifacts.models import BrokenCheckpointError, load_weights
 from evaluation.nim_accuracy.nim_accuracy import text_matches
 from evaluation.predict import answer_budget, predict
 from nim_dataset.errors import UserError, unknown
-from training.data.encoding import AnswerCollator, EncodedRows, decision_states
+from training.data.encoding import AnswerCollator, EncodedRows, decision_states, encode_rows
 from training.data.end_to_end import BY_ROW, attention, rows_stay_apart
 from training.data.padding import padding_is_ignored
 from training.data.phases import Batching, MicroBatches, PhaseRows
+from training.eval_loss import answer_loss
 from training.model.as_it_came import put_back
 from training.objectives.interface import Batch, Objective
 from training.objectives.mixin import ObjectivesMixin
@@ -45,6 +48,7 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
         processing_class: the tokenizer that they were encoded with.
         base_files: the base model's config.json and tokenizer, which are saved as they came; see `put_back`.
         objectives: by name; what joins the loss of the answers. A name is what its state is saved under.
+        eval_loss: whether the loss of the right answers is measured too, logged as `eval_loss`, `eval_<name>_loss`.
         eval_dataset: a dict of datasets to measure exact match on (columns `prompt`, `answer`); the one named `eval` is
             logged as `eval_exact_match`, any other as `eval_<name>_exact_match`.
     """
@@ -59,16 +63,18 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
         train_dataset: EncodedRows,
         processing_class: PreTrainedTokenizerBase,
         objectives: Mapping[str, Objective] | None = None,
+        eval_loss: bool = False,
         phases: Sequence[tuple[int, int]] | None = None,
         base_files: Sequence[Path] = (),
         **kwargs: Any,
     ) -> None:
-        self.base_files = base_files
+        self.base_files, self.eval_loss = base_files, eval_loss
         wanted = (objectives or {}).values()
         self.columns = tuple(dict.fromkeys(name for o in wanted for name in o.columns))
         self.needs_hidden_states = any(o.needs_hidden_states for o in wanted)
         pad = processing_class.pad_token_id
-        collator = AnswerCollator(processing_class.eos_token_id if pad is None else pad, columns=self.columns)
+        self.padded = AnswerCollator(processing_class.eos_token_id if pad is None else pad)
+        collator = replace(self.padded, columns=self.columns)
         super().__init__(
             train_dataset=train_dataset,
             processing_class=processing_class,
@@ -243,6 +249,8 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
         for name, rows in self._sets_to_measure(eval_dataset).items():
             key = metric_key_prefix if name == "eval" else f"{metric_key_prefix}_{name}"
             metrics[f"{key}_exact_match"] = self._exact_match(rows)
+            if self.eval_loss:
+                metrics[f"{key}_loss"] = self._answer_loss(rows)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         self._tokens_since += time.perf_counter() - started  # the speed is that of training
@@ -259,6 +267,10 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
             if not {"prompt", "answer"} <= set(getattr(rows, "column_names", None) or ()) or not len(rows):
                 raise UserError(f"eval_dataset: '{name}' is no dataset of rows with the columns prompt and answer")
         return sets
+
+    def _answer_loss(self, rows: Dataset) -> float:
+        encoded = encode_rows(rows, self.processing_class, sys.maxsize, "eval_data")
+        return answer_loss(self.model, encoded, self.padded, self.args.per_device_eval_batch_size, self.accelerator)
 
     def _exact_match(self, rows: Dataset) -> float:
         answers: Sequence[str] = rows["answer"]
