@@ -147,7 +147,7 @@ def test_latest_step_is_the_highest_number_on_every_process(
     more = ("--max_steps", "2", "--resume_from_checkpoint", "auto")
     goes_on = launch(run.folder, *flags, *more, launcher="cpu_2", env=env)
     assert goes_on.status == 0, goes_on.stderr
-    assert "'step143000' is the highest step in the cache (HF_HUB_OFFLINE is set)" in goes_on.stdout
+    assert f"ada/pickled at step143000 ({commits['step143000']})" in goes_on.stdout
     assert "continuing from" in goes_on.stdout
 
 
