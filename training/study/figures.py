@@ -67,8 +67,8 @@ def draw_condition(axes: Axes, shown: pd.DataFrame, color: str, name: str) -> No
 def switches_of(outcome: Outcome) -> list[int]:
     """The planned steps at which the phases of a run change."""
     phases = outcome.run.condition.options.get("phases") or []
-    steps = [phase.get("steps") for phase in phases if isinstance(phase, dict)]
-    return [sum(steps[:place]) for place in range(1, len(steps)) if all(isinstance(step, int) for step in steps)]
+    steps = [int(phase["steps"]) for phase in phases]
+    return [sum(steps[:place]) for place in range(1, len(steps))]
 
 
 def endings(outcomes: Sequence[Outcome]) -> tuple[Figure, str]:

@@ -125,8 +125,7 @@ def _here(executor: submitit.AutoExecutor, runs: Sequence[StudyRun], cluster: Cl
         for worker in sorted(set(range(cluster.workers)) - set(at_work)):
             under_way = {id(run) for run in waiting} | {id(run) for run, _ in at_work.values()}
             waiting = [run for run in waiting if _can_start(run, under_way)]
-            run = next((run for run in waiting if id(run.donor) not in under_way), None)
-            if run is not None:
+            for run in [run for run in waiting if id(run.donor) not in under_way][:1]:
                 waiting.remove(run)
                 gpu = gpus[worker % len(gpus)] if gpus else None
                 at_work[worker] = run, executor.submit(Work(run, cluster.threads, gpu))
@@ -145,7 +144,9 @@ def _on_slurm(executor: submitit.AutoExecutor, study: str, runs: Sequence[StudyR
     """
     record = jobs_folder(study) / "slurm.json"
     sent: dict[str, str] = json.loads(record.read_text()) if record.exists() else {}
-    jobs = {name: submitit.SlurmJob(jobs_folder(study) / "%j", job_id) for name, job_id in sent.items()}
+    jobs: dict[str, submitit.Job[None]] = {
+        name: submitit.SlurmJob(jobs_folder(study) / "%j", job_id) for name, job_id in sent.items()
+    }
     before: set[str] = set()
     for level in levels(runs):
         new = [run for run in level if str(run.run_dir) not in jobs or jobs[str(run.run_dir)].done(force_check=True)]

@@ -1,4 +1,4 @@
-"""The page of a study: its question, the answer in words and numbers of the data, figures, tables, what the paper saw."""
+"""The page of a study: its question, the answer in words and numbers, figures, tables, and what the paper saw."""
 
 import os
 from collections.abc import Sequence
@@ -24,7 +24,8 @@ def write_page(study: Study, done: Sequence[StudyRun], planned: int) -> tuple[Pa
     results = tidy(outcomes)
     write_text(folder / "results.csv", results.to_csv(index=False))
     drawn = []
-    with matplotlib.rc_context(RC):
+    rc: Any = RC
+    with matplotlib.rc_context(rc):
         for name, title, (figure, caption) in (
             ("over_steps", "Over training", figures.over_steps(results, outcomes)),
             ("endings", "How the runs ended", figures.endings(outcomes)),
@@ -91,9 +92,9 @@ def sentence(name: str, ended: Sequence[Outcome]) -> str:
     plateaus = [outcome.plateau for outcome in ended if outcome.plateau is not None]
     if plateaus:
         first = plateaus[0]
+        onsets, lasts = (span(steps, digits=0) for steps in zip(*((p.onset, p.last) for p in plateaus), strict=True))
         text += (
-            f"; right modulo {first.divisor} but not modulo {first.modulus} from step"
-            f" {span([each.onset for each in plateaus], digits=0)} to {span([each.last for each in plateaus], digits=0)}"
+            f"; right modulo {first.divisor} but not modulo {first.modulus} from step {onsets} to {lasts}"
             f" in {len(plateaus)} of {len(ended)}, at {span([each.level for each in plateaus])}"
             f" (expected {first.divisor}/{first.modulus} = {first.expected:.3f})"
         )

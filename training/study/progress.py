@@ -42,7 +42,7 @@ class Progress:
             state = "scoring" if is_over(run.run_dir) else "training"
         else:
             state = "failed" if run.failure() is not None else "waiting"
-        measured = next((row for row in reversed(logged) if "eval_exact_match" in row), {})
+        measured: dict[str, Any] = next((row for row in reversed(logged) if "eval_exact_match" in row), {})
         figures = "  ".join(
             f"{key.removeprefix('eval_').removesuffix('exact_match').rstrip('_') or 'eval'} {value:.2f}"
             for key, value in measured.items()
