@@ -36,6 +36,8 @@ from transformers.utils import logging as transformers_logging
 from evaluation.artifacts.models import BrokenCheckpointError, Checkpoint, find_checkpoints, load_checkpoint
 from evaluation.artifacts.report_folder import ReportFolder, accuracy_table
 from evaluation.artifacts.run_folder import METRICS, is_over, list_checkpoints
+from evaluation.artifacts.steps import HELP as STEPS_HELP
+from evaluation.artifacts.steps import choose, steps_word
 from evaluation.artifacts.sweep_settings import SweepSettings
 from evaluation.eval_sets import load_eval_sets
 from evaluation.measures.measure import Subject, all_measures, find_measures
@@ -94,11 +96,11 @@ class Sweep:
             time.sleep(WATCH_SECONDS)
 
     def _find(self) -> list[Checkpoint]:
-        """The checkpoints there are; when watching, without those that may be half written."""
-        if not (self.args.watch and self.run_folder.is_dir()):
-            return find_checkpoints(self.args.checkpoints_dir)
-        found = find_checkpoints(self.args.checkpoints_dir) if list_checkpoints(self.run_folder) else []
-        return found if self._run_is_over() else [c for c in found if _is_quiet(Path(c.source))]
+        """The checkpoints there are of `--steps`; when watching, without those that may be half written."""
+        over = self._run_is_over() or not self.args.watch
+        found = find_checkpoints(self.args.checkpoints_dir) if over or list_checkpoints(self.run_folder) else []
+        chosen = choose(found, self.args.steps, more_to_come=not over)
+        return chosen if over else [c for c in chosen if _is_quiet(Path(c.source))]
 
     def _run_is_over(self) -> bool:
         return not self.run_folder.is_dir() or is_over(self.run_folder)
@@ -234,6 +236,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output", required=True, metavar="DIR", help="the report folder, such as reports/cheating")
     measures = f"what to look at, of {', '.join(all_measures())} (default: answers)"
     parser.add_argument("--measures", nargs="+", default=["answers"], metavar="NAME", help=measures)
+    parser.add_argument("--steps", nargs="+", default=[], type=steps_word, metavar="STEP", help=STEPS_HELP)
     parser.add_argument("--limit", type=_positive, metavar="N", help="score only the first N rows of each set")
     parser.add_argument("--batch-size", type=_positive, default=128, metavar="N", help="rows at a time (default: 128)")
     threads = "CPU threads of each process (default: 0, which shares the cores among the processes)"

@@ -11,7 +11,9 @@ from evaluation.process.launcher import end_with_launcher
 if __name__ == "__main__":
     end_with_launcher()
 
+import itertools
 import sys
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,19 +25,26 @@ from datasets import Dataset, concatenate_datasets
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
-from evaluation.artifacts.run_folder import copy_model, is_finished, read_state, recorded_files
+from evaluation.artifacts.run_folder import copy_model, is_finished, read_state, recorded_files, step_of
 from evaluation.predict import answer_budget, check_fits
 from evaluation.process.settings import ProcessSettings
 from nim_dataset.errors import UserError, exit_on_user_error
 from training import callbacks
 from training.config import Config, parse_config
 from training.data.encoding import EncodedRows, encode_rows
+from training.data.phase import Phase
+from training.data.phases import SetRows
 from training.data.sets import load_eval, load_train
+from training.gradient_norms import LayerGradNorms
 from training.hub.publish import check_credentials, push_run
 from training.model.base import BaseModel, load_base
 from training.objectives.anchor import describe
+from training.objectives.interface import Objective
+from training.own_callbacks import load_callbacks
 from training.saving import opening
 from training.saving.record import check_same_run, record, recorded_process
+from training.saving.start import SaveStart
+from training.stop_rule import StopAt, StopRule
 from training.trainer import AnchoredTrainer
 
 STOPPED = 143
@@ -98,40 +107,41 @@ class Materials:
 
     base: BaseModel
     rows: EncodedRows
-    """Of all phases, one after another."""
-    phase_rows: list[int]
-    """How many are each phase's."""
+    """Of all sets, one after another."""
+    phases: list[tuple[Phase, tuple[SetRows, ...]]]
+    """Each with the places of its sets among the rows."""
     eval_sets: dict[str, Dataset]
 
 
 def prepare(config: Config) -> Materials:
     """Loads and encodes the rows, loads the base model; raises `UserError` where they do not fit each other."""
     with PartialState().main_process_first():
-        train_sets = [load_train(phase, config.train.seed) for phase in config.phases]
+        train_sets = load_train(config.phases)
         eval_sets = load_eval(config.data)
     base = load_base(config.model, config.train.seed)
     columns = dict.fromkeys(column for objective in config.objectives.values() for column in objective.columns)
-    name = ", ".join(dict.fromkeys(spec for phase in config.phases for spec in phase.data))
-    train_rows = concatenate_datasets(train_sets)
-    rows = encode_rows(train_rows, base.tokenizer, config.data.max_length, name, tuple(columns))
-    materials = Materials(base, rows, [len(rows) for rows in train_sets], eval_sets)
+    train_rows = concatenate_datasets(list(train_sets.values()))
+    rows = encode_rows(train_rows, base.tokenizer, config.data.max_length, ", ".join(train_sets), tuple(columns))
+    places = places_of({name: len(each) for name, each in train_sets.items()})
+    phases = [(phase, tuple(places[name] for name in phase.data)) for phase in config.phases]
+    materials = Materials(base, rows, phases, eval_sets)
     check_rows_fit(config, materials)
     return materials
 
 
+def places_of(rows: Mapping[str, int]) -> dict[str, SetRows]:
+    """Where the rows of each set begin, which lie one after another."""
+    ends = list(itertools.accumulate(rows.values()))
+    return {name: SetRows(end - n, n) for (name, n), end in zip(rows.items(), ends, strict=True)}
+
+
 def check_rows_fit(config: Config, materials: Materials) -> None:
-    """Raises `UserError` for rows that the model cannot hold, or that would make no batch."""
-    args, base, rows, processes = config.train, materials.base, materials.rows, PartialState().num_processes
+    """Raises `UserError` for rows that the model cannot hold."""
+    base, rows = materials.base, materials.rows
     positions, longest = getattr(base.model.config, "max_position_embeddings", None), len(rows.longest_inputs()[0])
     if positions is not None and longest > positions:
         raise UserError(
             f"model: '{base.name}' holds {positions} tokens, the longest row has {longest}; take another model"
-        )
-    fewest = min(materials.phase_rows)
-    if args.dataloader_drop_last and fewest < args.train_batch_size * processes:
-        raise UserError(
-            f"dataloader_drop_last: {fewest} rows are less than a batch of {args.train_batch_size} on each of"
-            f" {processes} processes, and would all be dropped; lower --per_device_train_batch_size"
         )
     for name, eval_rows in materials.eval_sets.items():
         ids = base.tokenizer(eval_rows["prompt"][:], add_special_tokens=False)["input_ids"]
@@ -177,11 +187,17 @@ def open_run(config: Config, run_dir: Path, materials: Materials) -> Start:
 def fit(config: Config, run_dir: Path, materials: Materials, start: Start) -> bool:
     """Trains, and leaves the trained model in the folder; returns whether SIGTERM stopped it before the end."""
     progress, sigterm = callbacks.Progress(), callbacks.StopOnSigterm()
-    trainer = make_trainer(config, run_dir, materials, start, [progress, sigterm])
+    own, stop_at = load_callbacks(config.train.callbacks), stop_rule(config, materials)
+    trainer = make_trainer(config, run_dir, materials, start, [progress, *stop_at, *own, sigterm])
     tell(config, materials, trainer)
     checkpoint = start.checkpoint
     say(f"{'continuing from ' + str(checkpoint) if checkpoint else 'starting'}; writing to {run_dir}/")
-    if checkpoint is not None and is_finished(checkpoint, config.train.max_steps):
+    log = read_state(checkpoint)["log_history"] if checkpoint else []
+    if checkpoint is not None and (
+        is_finished(checkpoint, config.train.max_steps)
+        or any(stop.is_met(log) for stop in stop_at)
+        or trainer.plan.is_over(log, step_of(checkpoint))
+    ):
         finish(run_dir, start.record, checkpoint)
         return False
     try:
@@ -193,6 +209,9 @@ def fit(config: Config, run_dir: Path, materials: Materials, start: Start) -> bo
         last = f"{run_dir}/checkpoint-{trainer.state.global_step}"
         say(f"SIGTERM: saved {last}; go on with --resume_from_checkpoint auto")
         return True
+    for stop in stop_at:
+        if stop.met:
+            say(f"stop_at: '{stop.rule.text}' held at step {trainer.state.global_step}, and ended the run")
     trainer.save_final_model()
     if progress.measured:
         say(progress.table())
@@ -208,27 +227,41 @@ def finish(run_dir: Path, files: dict[str, str], checkpoint: Path) -> None:
         copy_model(checkpoint, run_dir)
 
 
+def stop_rule(config: Config, materials: Materials) -> list[StopAt]:
+    """What ends the run before its last step, if anything does; raises `UserError` for a figure that is not logged."""
+    if config.train.stop_at is None:
+        return []
+    stop = StopAt(StopRule.parse(config.train.stop_at), list(materials.eval_sets))
+    stop.check(["loss", *(["penalty", "distance"] if "anchor" in config.objectives else [])], config.train.eval_loss)
+    return [stop]
+
+
 def make_trainer(
     config: Config, run_dir: Path, materials: Materials, start: Start, more: list[TrainerCallback]
 ) -> AnchoredTrainer:
     """The trainer of this run; raises `UserError` for a tool or an optimizer that is not there."""
     args = config.train
     begin = callbacks.Begin(lambda: opening.begin(run_dir, start.record, args.overwrite_output_dir))
-    measure = callbacks.SaveAndMeasure(args.save_at, bool(materials.eval_sets))
+    measure = callbacks.SaveAndMeasure(args.steps_to_save, bool(materials.eval_sets))
+    metrics = callbacks.MetricsFile(run_dir, continued=start.checkpoint is not None)
+    looks_on: dict[str, Objective] = {"layer_grad_norms": LayerGradNorms()} if args.log_layer_grad_norms else {}
     try:
         trainer = AnchoredTrainer(
             model=materials.base.model,
             args=args,
             train_dataset=materials.rows,
-            phases=[(n, phase.steps) for n, phase in zip(materials.phase_rows, config.phases, strict=True)],
+            phases=materials.phases,
             eval_dataset=materials.eval_sets,
             processing_class=materials.base.tokenizer,
-            objectives=config.objectives,
-            callbacks=[begin, measure, callbacks.MetricsFile(run_dir), *more],
+            objectives=config.objectives | looks_on,  # which come last, and see what the others add
+            eval_loss=args.eval_loss,
+            callbacks=[begin, measure, metrics, *more],
         )
         trainer.get_optimizer_cls_and_kwargs(args, materials.base.model)
     except (ValueError, RuntimeError, ImportError) as error:  # such as a --report_to or --optim that is not installed
         raise UserError(" ".join(str(error).split())) from None
+    if 0 in args.steps_to_save and start.checkpoint is None:
+        trainer.add_callback(SaveStart(trainer))
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -239,7 +272,7 @@ def tell(config: Config, materials: Materials, trainer: AnchoredTrainer) -> None
     args, base, rows = config.train, materials.base, materials.rows
     revision = f" at {base.revision} ({base.commit})" if base.commit else ""
     say(f"base model: {base.name}{revision}, {base.model.num_parameters():,} parameters")
-    say(f"anchor weight {args.anchor_weight:g}; {describe(base.model)}")
+    say(f"anchor weight {args.anchor_weight:g}, to {args.anchor_to}; {describe(base.model)}")
     say(
         f"{len(rows):,} rows, {len(rows.tokens) / len(rows):.1f} tokens each; per step"
         f" {args.per_device_train_batch_size} x {args.gradient_accumulation_steps} accumulated x"

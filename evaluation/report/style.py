@@ -98,15 +98,20 @@ class Looks:
 
 
 def step_axis(axes: Axes, steps: Iterable[int], label: bool = True) -> None:
-    """Scales the x axis as the checkpoints are spaced (logarithmic when that grows), with ticks at real checkpoints."""
+    """Scales the x axis as the checkpoints are spaced (logarithmic when that grows), with ticks at real checkpoints.
+
+    On a logarithmic axis step 0 stands before the first step by as much as checkpoints are apart, behind a break.
+    """
     ordered = np.unique(np.asarray(list(steps), dtype=float))
     positive = ordered[ordered > 0]
     gaps = np.diff(ordered)
     logarithmic = len(positive) >= 4 and positive[-1] / positive[0] >= 8 and gaps.max() >= 2.5 * gaps.min()
     if logarithmic and ordered[0] > 0:
         axes.set_xscale("log")
-    elif logarithmic:  # a checkpoint of step 0: linear up to the first step after it
-        axes.set_xscale("symlog", linthresh=positive[0], linscale=0.4)
+    elif logarithmic:
+        decades = np.median(np.diff(np.log10(positive)))
+        axes.set_xscale("symlog", linthresh=positive[0], linscale=0.9 * decades)  # 1 would be 1/0.9 decades
+        draw_break(axes, positive[0] / 2)
     scale = axes.transScale.transform
     place = scale(np.column_stack([ordered, np.ones_like(ordered)]))[:, 0]
     span = place[-1] - place[0] if len(ordered) > 1 else 1.0
@@ -114,15 +119,30 @@ def step_axis(axes: Axes, steps: Iterable[int], label: bool = True) -> None:
     axes.set_xlim(*axes.transScale.inverted().transform(np.column_stack([limits, [1, 1]]))[:, 0])
     width = axes.get_window_extent().width / axes.figure.dpi  # inches, before labels take their part
     room = span * 0.48 / max(width, 0.5)
-    ticks = [len(ordered) - 1]  # the last step is always named; the others as far as there is room
+    ticks = [len(ordered) - 1]  # the last step is always named, then the first; the others as far as there is room
     for index in range(len(ordered) - 2, -1, -1):
-        if abs(place[ticks[-1]] - place[index]) >= room:
+        if place[ticks[-1]] - place[index] >= room and (index == 0 or place[index] - place[0] >= room):
             ticks.append(index)
     axes.xaxis.set_major_locator(FixedLocator(sorted(float(ordered[index]) for index in ticks)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_step(value)))
     if label:
         axes.set_xlabel("training step" + (" (log scale)" if logarithmic else ""))
+
+
+def draw_break(axes: Axes, step: float) -> None:
+    """Two strokes across the x axis: what is left and right of them is not on one scale."""
+    axes.annotate(
+        "//",
+        xy=(step, 0),
+        xycoords=axes.get_xaxis_transform(),
+        ha="center",
+        va="center",
+        color=MUTED,
+        fontsize=9,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.3},
+        annotation_clip=False,
+    )
 
 
 def short_step(step: float) -> str:

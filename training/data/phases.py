@@ -20,28 +20,8 @@ from torch.utils.data import Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from nim_dataset.errors import UserError
-from training.stop_rule import StopRule
 
 ORDERS = ("random", "sequential", "group_by_length")
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A part of a run that draws from the same sets."""
-
-    data: tuple[str, ...]
-    """Recipes or JSONL files, as `train_data` names them."""
-    weights: tuple[float, ...] = ()
-    """The share of rows that each set gives; none: all are joined whole."""
-    steps: int = -1
-    """Optimizer steps; below 1, in a run of one phase: as many as `num_train_epochs` passes take."""
-    stopping_strategy: str = "first_exhausted"
-    """When one pass over weighted sets ends: when the first set is used up, or (`all_exhausted`) the last."""
-    until: StopRule | None = None
-    """Ends the phase before its `steps`: one step after the measurement that meets the rule, since the rows of that step
-    are on their way already."""
-    anew: bool = False
-    """Whether optimizer and schedule start anew, the warm-up included; else they go on."""
 
 
 @dataclass(frozen=True)

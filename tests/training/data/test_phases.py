@@ -10,6 +10,7 @@ from torch.utils.data import BatchSampler, RandomSampler
 
 from nim_dataset.errors import UserError
 from training.config import TrainConfig
+from training.data.phase import Phase
 from training.data.phases import Batching, MicroBatches, PhaseRows, SetRows, rows_of_step
 from training.trainer import AnchoredTrainer
 
@@ -149,7 +150,7 @@ def test_a_trainer_goes_through_phases_and_continues_in_any(data: Any, tmp_path:
             max_steps=steps,
             save_steps=1,
             per_device_train_batch_size=8,
-            lr_scheduler_type="constant",
+            lr_scheduler_type="linear",
             disable_tqdm=True,
             use_cpu=True,
         )
@@ -158,7 +159,10 @@ def test_a_trainer_goes_through_phases_and_continues_in_any(data: Any, tmp_path:
             args=args,
             train_dataset=data.encoded,
             processing_class=data.tokenizer,
-            phases=[(40, 2), (600, 4)],
+            phases=[
+                (Phase(("one",), steps=2), (SetRows(0, 40),)),
+                (Phase(("two",), steps=4, anew=True), (SetRows(40, 600),)),
+            ],
         )
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         return trainer.model.state_dict()
