@@ -28,7 +28,7 @@ from training.objectives.interface import Objective, find_objective
 # What may not change between a run and its continuation: with another value it would be another run.
 FIXED = (
     *("model", "revision", "max_length", "anchor_weight", "learning_rate"),
-    *("lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "num_train_epochs", "weight_decay", "max_grad_norm"),
+    *("lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "weight_decay", "max_grad_norm"),
     *("optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon", "bf16", "fp16", "neftune_noise_alpha", "seed"),
     *("data_seed", "train_sampling_strategy", "dataloader_drop_last"),
 )

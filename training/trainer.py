@@ -114,8 +114,8 @@ class AnchoredTrainer(AtomicSaves):
         )
         if not batching.micro_batches:
             raise UserError(
-                f"dataloader_drop_last: {batching.rows} rows are less than a batch of {args.train_batch_size} on each of"
-                f" {args.world_size} processes, and would all be dropped; lower --per_device_train_batch_size"
+                f"dataloader_drop_last: {batching.rows} rows are less than a batch of {args.train_batch_size} on each"
+                f" of {args.world_size} processes, and would all be dropped; lower --per_device_train_batch_size"
             )
         return batching
 
@@ -146,7 +146,7 @@ class AnchoredTrainer(AtomicSaves):
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
         """The schedule over all steps or, where phases start anew, one for each stretch of phases that go on."""
         if len(self.plan.stretches()) > 1 and self.lr_scheduler is None:
-            own = optimizer or self.optimizer
+            own: Any = optimizer or self.optimizer
             factors = [self._schedule(steps) for steps in self.plan.stretches()]
 
             def factor(step: int) -> float:
@@ -159,12 +159,13 @@ class AnchoredTrainer(AtomicSaves):
     def _schedule(self, steps: int) -> Callable[[int], float]:
         """The factor of the learning rate by step of a run of so many; raises `UserError` for a schedule of its own."""
         args = self.args
+        options: Any = args.lr_scheduler_kwargs or {}
         schedule = get_scheduler(
             args.lr_scheduler_type,
             torch.optim.SGD([torch.zeros(1)], lr=1.0),
             args.get_warmup_steps(steps),
             steps,
-            scheduler_specific_kwargs=args.lr_scheduler_kwargs or {},
+            scheduler_specific_kwargs=options,
         )
         if not isinstance(schedule, torch.optim.lr_scheduler.LambdaLR):
             raise UserError(f"phases: a schedule of the type {args.lr_scheduler_type} cannot start anew; take another")

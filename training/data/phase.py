@@ -32,7 +32,7 @@ class Phase:
     """A rule as `stop_at` takes it, which ends the phase before its `steps`: one step after the measurement that meets
     it, since the rows of that step are on their way already."""
     anew: bool = False
-    """Whether optimizer and schedule start anew, the warm-up included; else they go on, over the steps of all phases."""
+    """Whether optimizer and schedule start anew, warm-up included; else they go on, over the steps of all phases."""
     rule: StopRule | None = field(init=False, compare=False)
     """`until`, read."""
 

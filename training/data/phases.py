@@ -1,9 +1,9 @@
 """Which rows each optimizer step takes: a pure function of the step, so that a run continues exactly where it stopped.
 
 A run is a list of phases, one after another; `train_data` and `max_steps` are the short form of a single one. A phase
-goes through its rows epoch by epoch, each epoch in an order of its own that `seed` decides. Where its sets have weights,
-an epoch takes its share of each, and goes on in every set where the epoch before stopped, so that in the long run all
-rows of a set come equally often.
+goes through its rows epoch by epoch, each epoch in an order of its own that `seed` decides. Where its sets have
+weights, an epoch takes its share of each, and goes on in every set where the epoch before stopped, so that in the long
+run all rows of a set come equally often.
 
 A step takes `accumulate` micro-batches of `batch_size` rows on each process; processes take turns at micro-batches.
 Where an epoch ends in the middle of a turn, several processes fill theirs up from the epoch's beginning, so that all

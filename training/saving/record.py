@@ -20,7 +20,7 @@ from training.data.encoding import EncodedRows
 from training.model.base import BaseModel
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "tokenizers", "huggingface_hub", "nim-testbed")
-OPTIONAL = ("train_data", "train_weights", "objectives", "phases")
+OPTIONAL = ("train_data", "train_weights", "num_train_epochs", "objectives", "phases")
 """What a record holds only where there is something to say."""
 
 
@@ -92,9 +92,7 @@ def check_same_run(files: Mapping[str, str], model: PreTrainedConfig, checkpoint
             f" differ from those of '{settings['model']}' now; {remedy}"
         )
     if recorded["train_rows"] != environment["train_rows"]:
-        raise UserError(
-            f"train_data: the run in '{run_dir}' has other rows of {settings.get('train_data') or settings['phases']}; {remedy}"
-        )
+        raise UserError(f"train_data: the run in '{run_dir}' has other rows; {remedy}")
     if recorded["rows_per_step"] != environment["rows_per_step"]:
         raise UserError(
             f"per_device_train_batch_size: the run in '{run_dir}' takes {recorded['rows_per_step']} rows a step (batch"

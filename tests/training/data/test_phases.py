@@ -119,7 +119,8 @@ def test_a_mixture_has_its_shares_in_every_epoch_and_all_rows_of_a_set_equally_o
     options: Any = {"seed": 1, "weights": (4.0, 1.0), "order": order, "lengths": tuple(range(130))}
     epochs = taken(Batching(sets, 5, 1, 1, **options), 6)
     for rows in epochs:
-        assert len(rows) == 125 and sum(row >= 100 for row in rows) == 25  # 100 rows are four fifths of 125
+        assert len(rows) == 125
+        assert sum(row >= 100 for row in rows) == 25  # 100 rows are four fifths of 125
         assert sorted(row for row in rows if row < 100) == list(range(100))
     small = [row for rows in epochs for row in rows if row >= 100]
     assert {small.count(row) for row in range(100, 130)} == {5}  # 6 x 25 draws from 30 rows
@@ -130,7 +131,8 @@ def test_a_mixture_has_its_shares_in_every_epoch_and_all_rows_of_a_set_equally_o
     longer = Batching(sets, 5, 1, 1, **options | {"weights": (1.0, 1.0)}, all_exhausted=True)
     (rows,) = taken(longer, 1)
     assert sorted(row for row in rows if row < 100) == list(range(100))
-    assert len(rows) == 200 and {rows.count(row) for row in range(100, 130)} == {3, 4}
+    assert len(rows) == 200
+    assert {rows.count(row) for row in range(100, 130)} == {3, 4}
 
 
 def test_a_loader_takes_several_phases_as_one_epoch() -> None:
