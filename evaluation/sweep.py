@@ -9,7 +9,7 @@ from the files that are there. So a sweep that was interrupted continues where i
 measures can be added later, and nothing is scored twice. `evaluation/artifacts/report_folder.py` tells what the output
 folder holds, `sweep_settings.py` beside it what may be mixed in it.
 
-Exit status: 0 when all is scored, 1 when a checkpoint is broken, 2 for a user's mistake.
+Exit status: 0 when all is scored, 1 when a checkpoint is broken, 2 for a user's mistake or a full disk, 130 for Ctrl-C.
 """
 
 from evaluation.process.launcher import end_with_launcher
@@ -20,20 +20,26 @@ if __name__ == "__main__":
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar, cast
 
 import pandas as pd
-import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from tqdm import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from evaluation.artifacts.models import BrokenCheckpointError, Checkpoint, find_checkpoints, load_checkpoint
+from evaluation.artifacts.models import (
+    BrokenCheckpointError,
+    Checkpoint,
+    find_checkpoints,
+    load_checkpoint,
+    pickled_weights,
+    weights_digest,
+)
 from evaluation.artifacts.report_folder import ReportFolder, accuracy_table
 from evaluation.artifacts.run_folder import METRICS, is_over, list_checkpoints
 from evaluation.artifacts.steps import HELP as STEPS_HELP
@@ -41,11 +47,14 @@ from evaluation.artifacts.steps import choose, steps_word
 from evaluation.artifacts.sweep_settings import SweepSettings
 from evaluation.eval_sets import load_eval_sets
 from evaluation.measures.measure import Subject, all_measures, find_measures
+from evaluation.process.device import passed_over, runs_on_cpu
 from evaluation.process.settings import ProcessSettings
 from nim_dataset.errors import UserError, exit_on_user_error, suggest
 from nim_dataset.sources import split_name
 
 WATCH_SECONDS = 5
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -64,23 +73,35 @@ class Sweep:
         self.args, self.accelerator, self.report = args, accelerator, ReportFolder(Path(args.output))
         self.run_folder = Path(args.checkpoints_dir)
         self.measures = {measure.name: measure for measure in find_measures(args.measures)}
-        checkpoints = self._find()
+        self.found_first = self._find()
         with accelerator.main_process_first():  # the first one generates, the others find it in the cache
             self.eval_sets = {s.name: s for s in load_eval_sets(args.datasets, args.limit)}
         described = {name: eval_set.describe() for name, eval_set in self.eval_sets.items()}
         self.settings = SweepSettings(args.checkpoints_dir, args.limit, described).continued(self.report)
-        self.settings.check_weights(checkpoints, self.report.path)
+        self.settings.check_weights(self.found_first, self.report.path)
         self.results: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
         """(checkpoint, set, measure) -> lines of `results.csv`."""
         self.broken: dict[str, str] = {}
         """Checkpoint -> why it cannot be scored."""
         accelerator.wait_for_everyone()  # all have looked at the output before the main one writes
-        if accelerator.is_main_process:
-            self.settings.write(self.report)
-            self._read_results()
 
     def run(self) -> None:
         """Scores what is missing, and when watching, what comes, until the run is over."""
+        with ExitStack() as held:
+            self._together(lambda: self._take_output(held))
+            self._score_all()
+
+    def _take_output(self, held: ExitStack) -> None:
+        """Keeps other sweeps out of the output, and reads what is there; the main process does it."""
+        if not self.accelerator.is_main_process:
+            return
+        held.enter_context(self.report.locked())
+        self.settings = self.settings.continued(self.report)  # another sweep may have been there in the meantime
+        self.settings.check_weights(self.found_first, self.report.path)
+        self.settings.write(self.report)
+        self._read_results()
+
+    def _score_all(self) -> None:
         if self.args.watch and not self._find():
             self._say(f"waiting for checkpoints in {self.run_folder}/")
         while True:
@@ -131,14 +152,17 @@ class Sweep:
     def _score(self, todo: Todo, label: str) -> None:
         checkpoint = todo.checkpoint
         try:
-            model, tokenizer = self._load(checkpoint)
+            model, tokenizer = self._together(lambda: load_checkpoint(checkpoint, self.accelerator.device))
         except BrokenCheckpointError as error:
             self.broken[checkpoint.name] = str(error)
             self._say(f"{label}  broken: {error}")
             return
         if self.accelerator.is_main_process:
-            self.settings.add(checkpoint)
+            if alike := self.settings.add(checkpoint, weights_digest(model)):
+                self._say(f"{label}  warning: holds the same weights as {', '.join(alike)}")
             self.settings.write(self.report)
+        if pickled := pickled_weights(checkpoint.source, checkpoint.commit):
+            self._say(f"{label}  no safetensors there: the weights are from {pickled}, by torch's restricted loader")
         said = []
         for dataset, name in todo.tasks:
             what = dataset if name == "answers" else f"{dataset} {name}"
@@ -151,7 +175,10 @@ class Sweep:
                 label=f"{label}  {what}",
             )
             measure = self.measures[name]
-            records = measure.records(subject)
+            try:
+                records = measure.records(subject)
+            except UserError as error:
+                raise UserError(f"{checkpoint.name}, {dataset}: {error}") from None
             if self.accelerator.is_main_process:
                 rows = measure.result_rows(checkpoint.name, checkpoint.step, dataset, records)
                 measure.write(self.report, checkpoint.name, dataset, records)
@@ -161,18 +188,17 @@ class Sweep:
             self._write_tables()
         self._say(f"{label}  {'  '.join(said)}")
 
-    def _load(self, checkpoint: Checkpoint) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-        """Loads on every process; an error on one is an error on all."""
-        loaded, error = None, None
+    def _together(self, do: Callable[[], T]) -> T:
+        """What `do` gives on this process; every one runs it, and an error on one is an error on all."""
+        result, error = None, None
         try:
-            loaded = load_checkpoint(checkpoint, self.accelerator.device)
+            result = do()
         except (BrokenCheckpointError, UserError) as raised:
             error = raised
         for failure in gather_object([error]):
             if failure is not None:
                 raise failure
-        assert loaded is not None
-        return loaded
+        return cast(T, result)
 
     def _write_tables(self) -> pd.DataFrame:
         """`results.csv` and `accuracy_table.csv` of all there is, in order of step, of the sets and of the measures."""
@@ -236,9 +262,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output", required=True, metavar="DIR", help="the report folder, such as reports/cheating")
     measures = f"what to look at, of {', '.join(all_measures())} (default: answers)"
     parser.add_argument("--measures", nargs="+", default=["answers"], metavar="NAME", help=measures)
-    parser.add_argument("--steps", nargs="+", default=[], type=steps_word, metavar="STEP", help=STEPS_HELP)
     parser.add_argument("--limit", type=_positive, metavar="N", help="score only the first N rows of each set")
     parser.add_argument("--batch-size", type=_positive, default=128, metavar="N", help="rows at a time (default: 128)")
+    parser.add_argument("--steps", nargs="+", default=[], type=steps_word, metavar="STEP", help=STEPS_HELP)
     threads = "CPU threads of each process (default: 0, which shares the cores among the processes)"
     parser.add_argument("--threads", type=int, default=0, metavar="N", help=threads)
     parser.add_argument("--watch", action="store_true", help="score new checkpoints too, until the run is over")
@@ -261,7 +287,9 @@ def run(args: argparse.Namespace) -> int:
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     # Without `cpu`, several CPU processes do not find together.
-    accelerator = Accelerator(cpu=not torch.accelerator.is_available())
+    accelerator = Accelerator(cpu=runs_on_cpu())
+    if (note := passed_over()) and accelerator.is_main_process:
+        print(note)
     try:
         sweep = Sweep(args, accelerator)
         sweep.run()
@@ -284,5 +312,5 @@ def run(args: argparse.Namespace) -> int:
 if __name__ == "__main__":
     with exit_on_user_error():
         arguments = parse_args()
-        ProcessSettings.choose(arguments.threads, on_cpu=not torch.accelerator.is_available()).apply()
+        ProcessSettings.choose(arguments.threads, on_cpu=runs_on_cpu()).apply()
         sys.exit(run(arguments))

@@ -25,9 +25,10 @@ from training.fields import DataConfig, ModelConfig, TrainConfig
 from training.limits import check_limits
 from training.objectives.interface import Objective, find_objective
 
-# What may not change between a run and its continuation: with another value it would be another run.
+# What may not change between a run and its continuation: with another value it would be another run. The base model and
+# the rows may not either; they are compared by their fingerprints, however they are spelled.
 FIXED = (
-    *("model", "revision", "max_length", "anchor_weight", "learning_rate"),
+    *("anchor_weight", "learning_rate"),
     *("lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "weight_decay", "max_grad_norm"),
     *("optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon", "bf16", "fp16", "neftune_noise_alpha", "seed"),
     *("data_seed", "train_sampling_strategy", "dataloader_drop_last"),
@@ -126,7 +127,10 @@ def parse_config(argv: Sequence[str]) -> Config:
     except json.JSONDecodeError as error:  # of one of TrainingArguments' options with keyword arguments
         name = next((flag for flag, value in pairwise(argv) if value == error.doc), "an option").lstrip("-")
         raise UserError(f"{name}: '{error.doc}' is not valid JSON ({error.msg})") from None
-    except (ValueError, TypeError, OverflowError, ImportError, OSError) as error:  # from TrainingArguments
+    except OSError as error:  # of a file that one of them names
+        name = next((flag for flag, value in pairwise(argv) if value == error.filename), "an option").lstrip("-")
+        raise UserError(f"{name}: cannot read '{error.filename}' ({error.strerror})") from None
+    except (ValueError, TypeError, OverflowError, ImportError) as error:  # from TrainingArguments
         raise UserError(" ".join(str(error).split())) from None
     if strange:
         raise UserError(f"unknown option '{strange[0]}'{suggest(strange[0].lstrip('-'), known)}; see --help")

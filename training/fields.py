@@ -11,9 +11,9 @@ import os
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import torch
 from transformers import SchedulerType, TrainingArguments
 
+from evaluation.process.device import runs_on_cpu
 from nim_dataset.errors import UserError
 
 LOG_STEPS = (0, *(2**n for n in range(10)))
@@ -150,7 +150,7 @@ class TrainConfig(TrainingArguments):
         self.output_dir = self.output_dir or "runs/run"
         if str(self.resume_from_checkpoint).lower() in ("false", "none", ""):
             self.resume_from_checkpoint = None
-        self.use_cpu |= not torch.accelerator.is_available()
+        self.use_cpu |= runs_on_cpu()
         super().__post_init__()
 
     @property

@@ -1,10 +1,13 @@
 """What the options of a run may be, each by itself and together; a mistake is one line that names the option."""
 
+import copy
 import math
 from dataclasses import MISSING, fields
 from typing import Any
 
+from transformers import PreTrainedModel, Trainer
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+from transformers.training_args import OptimizerNames
 
 from nim_dataset.errors import UserError, unknown
 from training.data.phases import ORDERS
@@ -121,3 +124,19 @@ def check_limits(model: ModelConfig, data: DataConfig, train: TrainConfig) -> No
         )
     if train.push_checkpoints and not train.push_to_hub:
         raise UserError("push_checkpoints: it needs --push_to_hub too")
+
+
+def check_optimizer(train: TrainConfig, model: PreTrainedModel) -> None:
+    """Raises `ValueError` or `ImportError` for an optimizer that cannot be had, or an option that it would ignore."""
+    made = Trainer.get_optimizer_cls_and_kwargs(train, model)
+    for name in ("optim_args", "optim_target_modules"):
+        if not getattr(train, name):
+            continue
+        without = copy.copy(train)
+        setattr(without, name, None)
+        try:
+            ignored = Trainer.get_optimizer_cls_and_kwargs(without, model) == made
+        except (ValueError, RuntimeError):  # it needs the option, or makes tensors of it, which have no single "equal"
+            ignored = False
+        if ignored:
+            raise UserError(f"{name}: the optimizer '{OptimizerNames(train.optim).value}' takes none; leave it out")

@@ -6,7 +6,7 @@ has ended, decides as an uninterrupted one would.
 
 import operator
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,11 +69,19 @@ class StopAt(TrainerCallback):
         self.met = False
         """Whether the rule has ended the run."""
 
-    def check(self, logged: Iterable[str], eval_loss: bool) -> None:
-        """Raises `UserError` unless the figure is one of `logged`, or measured, with or without the losses."""
-        known = [*logged, *(key for key in self.measured if eval_loss or not key.endswith("_loss"))]
-        if self.key not in known:
-            raise UserError(f"stop_at: {unknown('figure', self.rule.figure, [*self.sets, *known])}")
+    @classmethod
+    def of(cls, text: str | None, sets: Sequence[str], logged: Sequence[str], eval_loss: bool) -> "list[StopAt]":
+        """The one that `stop_at` describes, if any.
+
+        Raises `UserError` unless its figure is one of `logged`, or measured on `sets`, where their losses may be too.
+        """
+        if text is None:
+            return []
+        stop = cls(StopRule.parse(text), sets)
+        known = [*logged, *(key for key in stop.measured if eval_loss or not key.endswith("_loss"))]
+        if stop.key not in known:
+            raise UserError(f"stop_at: {unknown('figure', stop.rule.figure, [*sets, *known])}")
+        return [stop]
 
     def is_met(self, log: Sequence[Mapping[str, Any]]) -> bool:
         """Whether the Trainer's `log_history` meets the rule; measurements before the first step do not count."""

@@ -174,7 +174,10 @@ MISTAKES = {
         ["--train_data", "357", "--accelerator_config", '{"gradient_accumulation_kwargs":{"num_steps":2}}'],
         "accelerator_config: 'gradient_accumulation_kwargs' is not supported",
     ),
-    "no such accelerator_config": (["--train_data", "357", "--accelerator_config", "x.json"], "No such file .*x.json"),
+    "no such accelerator_config": (
+        ["--train_data", "357", "--accelerator_config", "x.json"],
+        r"accelerator_config: cannot read 'x.json' \(",
+    ),
     "saves before the start": (["--train_data", "357", "--save_at", "-1"], "save_at: -1 is out of range"),
     "no rule to stop": (["--train_data", "357", "--stop_at", "eval > high"], "stop_at: 'high' in .* is no number"),
     "no mixture": (
@@ -256,27 +259,27 @@ def test_mistakes_in_the_file_are_one_line_too(tmp_path: Path) -> None:
         (["--lr_scheduler_type", "cosine_with_min_lr"], "min_lr"),
         (["--dataloader_drop_last", "--per_device_train_batch_size", "65"], "dataloader_drop_last: 64 rows are less"),
         (["--optim", "adamw_bnb_8bit"], "bitsandbytes"),
+        (["--optim_args", "a=1"], "optim_args: the optimizer 'adamw_torch_fused' takes none; leave it out"),
+        (
+            ["--optim_target_modules", "all-linear"],
+            "optim_target_modules: the optimizer 'adamw_torch_fused' takes none",
+        ),
         (["--torch_compile_mode", "fast"], "Unrecognized mode=fast"),
         (["--output_dir", "/dev/null/run"], "output_dir: cannot write to '/dev/null/run'"),
         (["--resume_from_checkpoint", "nowhere"], "resume_from_checkpoint: 'nowhere' is not a training checkpoint"),
         (["--stop_at", "evil >= 1"], "stop_at: unknown figure 'evil', did you mean 'eval'"),
-        (["--stop_at", "eval_loss < 1"], "stop_at: unknown figure 'eval_loss'"),
-        (["--callbacks", "mine"], "callbacks: 'mine' names no class; give MODULE:CLASS"),
         (["--callbacks", "no_such:Mine"], "callbacks: cannot import 'no_such' of 'no_such:Mine' .*No module named"),
-        (["--callbacks", "json:Mine"], "callbacks: 'json:Mine' is no subclass of transformers.TrainerCallback"),
-        (["--callbacks", "training.callbacks:Progres"], "did you mean 'Progress'"),
-        (["--callbacks", "training.callbacks:Begin"], "'training.callbacks:Begin' cannot be made without arguments"),
         (["--anchor_to", "nowhere"], "anchor_to: 'nowhere' is neither a folder"),
         (["--anchor_to", "tiny"], "anchor_to: 'tiny' starts from random weights"),
     ],
 )
 def test_mistakes_found_before_training(tmp_path: Path, flags: list[str], message: str) -> None:
     base = ["--config", write(tmp_path, model="tiny", train_data=["quickstart,n_train=64"], max_steps=1)]
-    before = signal.getsignal(signal.SIGTERM)
+    before = [signal.getsignal(number) for number in signal.valid_signals()]
     with pytest.raises(UserError, match=message) as caught:
         main([*base, "--output_dir", str(tmp_path / "run"), *flags])
     assert "\n" not in str(caught.value)
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert [signal.getsignal(number) for number in signal.valid_signals()] == before
 
 
 def test_a_run_is_not_mixed_with_another_one(tmp_path: Path, data: Any) -> None:
@@ -298,7 +301,7 @@ def test_a_run_is_not_mixed_with_another_one(tmp_path: Path, data: Any) -> None:
 
     checkpoint = str(tmp_path / "run" / "checkpoint-1")
     for elsewhere in ([], ["--output_dir", str(tmp_path / "other")]):
-        with pytest.raises(UserError, match=r"model: the run in .* has tiny, not"):
+        with pytest.raises(UserError, match=r"model: the run in .* started from tiny \(local\), whose"):
             main(["--config", path, "--resume_from_checkpoint", checkpoint, "--model", checkpoint, *elsewhere])
     config = parse_config(["--config", path, "--resume_from_checkpoint", checkpoint])
     data.model("gpt_neox").save_pretrained(tmp_path / "other")
@@ -340,7 +343,7 @@ def test_a_run_is_not_mixed_with_another_one(tmp_path: Path, data: Any) -> None:
     for step in (1, 2):
         weights = tmp_path / "run" / f"checkpoint-{step}" / "model.safetensors"
         os.truncate(weights, weights.stat().st_size - 1)
-    with pytest.raises(UserError, match=r"checkpoint-1' is not complete: model\.safetensors is cut short"):
+    with pytest.raises(UserError, match=r"checkpoint-1' is not as it was saved: model\.safetensors is cut short"):
         main(["--config", path, "--resume_from_checkpoint", checkpoint])
     with pytest.raises(UserError, match=r"a run without a checkpoint to continue from \(.*cut short\); start over"):
         main(["--config", path, "--resume_from_checkpoint", "auto"])

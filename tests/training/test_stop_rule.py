@@ -39,22 +39,38 @@ def test_what_is_no_rule_is_one_line(text: str) -> None:
         StopRule.parse(text)
 
 
-def test_a_run_ends_where_its_rule_is_met_and_stays_ended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_figure_that_is_not_logged_is_one_line() -> None:
+    sets, logged = ["eval", "neutral"], ["loss", "distance"]
+    known = "eval, neutral, loss, distance, eval_exact_match, eval_neutral_exact_match"
+    with pytest.raises(UserError, match=f"stop_at: unknown figure 'evl', did you mean 'eval'. Figures: {known}$"):
+        StopAt.of("evl >= 1", sets, logged, eval_loss=False)
+    with pytest.raises(UserError, match="stop_at: unknown figure 'eval_loss'"):
+        StopAt.of("eval_loss < 1", sets, logged, eval_loss=False)
+    assert [stop.key for stop in StopAt.of("eval_loss < 1", sets, logged, eval_loss=True)] == ["eval_loss"]
+    assert [stop.key for stop in StopAt.of("neutral < 1", sets, logged, eval_loss=False)] == [
+        "eval_neutral_exact_match"
+    ]
+    assert StopAt.of(None, sets, logged, eval_loss=False) == []
+
+
+@pytest.mark.parametrize("rule", ["loss < 99 for 2", "eval >= 0 for 2"])
+def test_a_run_ends_where_its_rule_is_met_and_stays_ended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], rule: str
+) -> None:
     options = {"model": "tiny", "train_data": ["quickstart,n_train=64"], "per_device_train_batch_size": 4}
-    options |= {"eval_rows": 2, "max_steps": 9, "logging_steps": 1, "disable_tqdm": True}
-    options |= {"output_dir": str(tmp_path / "run"), "stop_at": "loss < 99 for 2"}
+    options |= {"eval_rows": 2, "max_steps": 9, "logging_steps": 1, "disable_tqdm": True, "stop_at": rule}
+    options |= {"output_dir": str(tmp_path / "run")}
+    if rule.startswith("eval"):
+        options |= {"eval_strategy": "steps", "eval_steps": 1}
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(options))
     config = ["--config", str(tmp_path / "run.yaml")]
-    for wrong in ("evl >= 1", "eval_loss < 1"):
-        with pytest.raises(
-            UserError, match=r"stop_at: unknown figure '\w+', did you mean '.*'\? Figures: eval, cheat_c"
-        ):
-            main([*config, "--stop_at", wrong])
 
     assert main(config) == 0
-    assert "stop_at: 'loss < 99 for 2' held at step 2, and ended the run" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"stop_at: '{rule}' held at step 2, and ended the run" in said
+    assert "the learning rate goes up from 0: step 1 changes nothing, and checkpoint-1 is the base model" in said
     assert [path.name for path in (tmp_path / "run").glob("checkpoint-*")] == ["checkpoint-2"]
     measured = [line for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines() if "exact_match" in line]
-    assert [line.split(",")[0] for line in measured] == ['{"step": 2']
+    assert measured[-1].startswith('{"step": 2,')
     assert main([*config, "--resume_from_checkpoint", "auto"]) == 0
     assert "this run is complete already" in capsys.readouterr().out

@@ -7,6 +7,13 @@ over every weight, and however many micro-batches the step has.
 
 Weights are anchored; biases and normalisation layers are not. Which is which is decided by the type of the module that
 holds the parameter, never by a fragment of its name.
+
+In a Trainer of your own, of `transformers` or TRL:
+
+    class AnchoredSFTTrainer(AnchorMixin, SFTTrainer):
+        pass
+
+    AnchoredSFTTrainer(model=..., args=..., train_dataset=..., anchor_weight=1e-4).train()
 """
 
 import math
@@ -24,6 +31,7 @@ from training.fields import ModelConfig
 from training.model.base import BUILT_IN, BaseModel, load_base
 from training.model.shards import local_part
 from training.objectives.interface import Objective, objective
+from training.objectives.mixin import ObjectivesMixin
 
 NORM_LAYERS: tuple[type[nn.Module], ...] = (
     nn.LayerNorm,
@@ -104,8 +112,8 @@ def _weight_of(centre: BaseModel, name: str, like: nn.Parameter) -> Tensor:
             f"anchor_to: '{centre.name}' is not of the model's shape: {name} is {tuple(like.shape)} here, and there"
             f" {there}; give a model that only its weights tell apart"
         )
-    weight = weight.detach().to(like.device, like.dtype)
-    return distribute_tensor(weight, like.device_mesh, like.placements) if isinstance(like, DTensor) else weight
+    whole = weight.detach().to(like.device, like.dtype)
+    return distribute_tensor(whole, like.device_mesh, like.placements) if isinstance(like, DTensor) else whole
 
 
 @objective("anchor")
@@ -187,3 +195,14 @@ class Anchor(Objective):
                     budget, chunk = 0, ([], [], [])
         if budget:
             yield chunk
+
+
+class AnchorMixin(ObjectivesMixin):
+    """Goes before a Trainer class among the bases of a class; `anchor_weight` is the factor of the squared distance.
+
+    What is trainable is held to what it was when the trainer was made: with PEFT, the adapter's weights to their first
+    values. The log gains `penalty` and `distance`; the loss stays the Trainer's own. A weight of 0 trains freely.
+    """
+
+    def __init__(self, *args: Any, anchor_weight: float = Anchor.weight, **kwargs: Any) -> None:
+        super().__init__(*args, objectives={"anchor": Anchor(anchor_weight)} if anchor_weight else {}, **kwargs)

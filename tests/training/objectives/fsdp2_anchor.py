@@ -1,16 +1,19 @@
-"""Run by test_sharded_anchor.py on two CPU processes: an anchor under FSDP2 beside one on the whole model."""
+"""Run by test_sharded_anchor.py on two CPU processes: an anchor under FSDP2 beside one on the whole model, and a plain
+`Trainer` under DDP beside one with the penalty in its loss."""
 
 import copy
 import tempfile
 
 import torch
 import torch.distributed as dist
+from accelerate import PartialState
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor.debug import CommDebugMode
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoXConfig
 
+from tests.training.objectives.trainers import apart_in_accumulated_steps
 from training.model.base import BUILT_IN
 from training.objectives.anchor import Anchor
 
@@ -66,9 +69,15 @@ with tempfile.TemporaryDirectory() as folder:
     for anchor, model in zip(anchors, (whole, sharded), strict=True):
         anchor.prepare(model)
     dist.barrier()
-for ours, theirs in zip(anchors[1].theta_0, anchors[0].theta_0, strict=True):
-    assert isinstance(ours, DTensor)
-    torch.testing.assert_close(ours.full_tensor(), theirs, rtol=0, atol=0)
+for theta_0, whole_theta_0 in zip(anchors[1].theta_0, anchors[0].theta_0, strict=True):
+    assert isinstance(theta_0, DTensor)
+    torch.testing.assert_close(theta_0.full_tensor(), whole_theta_0, rtol=0, atol=0)
 torch.testing.assert_close(anchors[1].distance(), anchors[0].distance(), rtol=1e-5, atol=0)
 print("sharded like its parameters")
+
+assert PartialState(cpu=True).num_processes == 2
+found = apart_in_accumulated_steps(torch.float64)
+assert found["apart"] < 1e-6, found
+assert found["held"] > 0.01, found
+print("as written out")
 dist.destroy_process_group()
