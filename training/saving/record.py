@@ -112,8 +112,8 @@ def check_same_run(files: Mapping[str, str], model: PreTrainedConfig, checkpoint
         )
     if recorded["train_rows"] != environment["train_rows"]:
         raise UserError(
-            f"train_data: the run in '{run_dir}' has other rows than {_sets(settings)} now; its own were those of"
-            f" {recorded['sets']}; {remedy}"
+            f"train_data: the run in '{run_dir}' has other rows, those of {recorded['sets']} then, than"
+            f" {_sets(settings)} has now; {remedy}"
         )
     if recorded["rows_per_step"] != environment["rows_per_step"]:
         raise UserError(

@@ -9,7 +9,8 @@ import jinja2
 import matplotlib
 import pandas as pd
 
-from evaluation.report.style import RC, save
+from evaluation.report.figure_files import save
+from evaluation.report.style import RC
 from nim_dataset.files import write_text
 from training.study import figures
 from training.study.description import Study
@@ -31,7 +32,7 @@ def write_page(study: Study, done: Sequence[StudyRun], planned: int) -> tuple[Pa
             ("endings", "How the runs ended", figures.endings(outcomes)),
         ):
             width = round(figure.get_figwidth() * 96)
-            svg = save(figure, folder / "figures", name)
+            svg = save(figure, None, folder / "figures", name)
             drawn.append({"name": name, "title": title, "caption": caption, "svg": svg, "width": width})
     by_condition = group(outcomes)
     sentences = [sentence(name, ended) for name, ended in by_condition.items()]
