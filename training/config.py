@@ -2,6 +2,7 @@
 
 A file's keys and the flags are the fields of `fields.py`; `objectives` is a map from an objective's name to its
 options, which a flag reaches as `--objectives.NAME.OPTION`. The anchor's options have the short forms of `ANCHOR`.
+`donor` (`donor.py`) is a map too, and `phases` (`data/phase.py`) a list of maps, which stands for `ONE_PHASE`.
 """
 
 import dataclasses
@@ -18,7 +19,8 @@ import yaml
 from transformers import HfArgumentParser
 
 from nim_dataset.errors import UserError, suggest, unknown
-from training.data.phases import Phase
+from training.data.phase import Phase, read_phases
+from training.donor import Donor
 from training.fields import DataConfig, ModelConfig, TrainConfig
 from training.limits import check_limits
 from training.objectives.interface import Objective, find_objective
@@ -27,7 +29,7 @@ from training.objectives.interface import Objective, find_objective
 # the rows may not either; they are compared by their fingerprints, however they are spelled.
 FIXED = (
     *("anchor_weight", "learning_rate"),
-    *("lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "num_train_epochs", "weight_decay", "max_grad_norm"),
+    *("lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "weight_decay", "max_grad_norm"),
     *("optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon", "bf16", "fp16", "neftune_noise_alpha", "seed"),
     *("data_seed", "train_sampling_strategy", "dataloader_drop_last"),
 )
@@ -35,6 +37,10 @@ HIDDEN = {"logging_nan_inf_filter", "remove_unused_columns", "overwrite_output_d
 """Options that are no part of what a run is."""
 ANCHOR = {"weight": "anchor_weight", "to": "anchor_to"}
 """The anchor's options, and the short form of each."""
+NESTED = ("objectives", "phases", "donor")
+"""The keys of a file that hold maps or lists of them."""
+ONE_PHASE = ("train_data", "train_weights", "train_stopping_strategy", "max_steps", "num_train_epochs")
+"""The options of a run of one phase."""
 CLASSES: list[Any] = [ModelConfig, DataConfig, TrainConfig]
 
 
@@ -49,6 +55,8 @@ class Config:
     """By name; with the anchor, unless its weight is 0."""
     phases: list[Phase]
     """The parts of the run, in their order."""
+    donor: Donor | None
+    """The run whose weights this one starts from, which then are the base model."""
     given: list[str]
     """The options that the file or a flag set."""
     print_only: bool = False
@@ -68,7 +76,13 @@ class Config:
         for option in ANCHOR:  # which go by their short names
             objectives.get("anchor", {}).pop(option, None)
         objectives = {name: options for name, options in objectives.items() if options or name != "anchor"}
-        return yaml.safe_dump(values | ({"objectives": objectives} if objectives else {}), sort_keys=False)
+        nested: dict[str, Any] = {"objectives": objectives} if objectives else {}
+        if self.donor is not None:
+            nested["donor"] = dataclasses.asdict(self.donor)
+        if len(self.phases) > 1 or self.phases[0].until:
+            nested["phases"] = [phase.described() for phase in self.phases]
+            values = {name: value for name, value in values.items() if name not in ONE_PHASE}
+        return yaml.safe_dump(values | nested, sort_keys=False)
 
 
 def _plain(value: Any) -> Any:
@@ -95,10 +109,15 @@ def parse_config(argv: Sequence[str]) -> Config:
     parser.add_argument("--config", metavar="FILE", help="A YAML file of the options below; flags override it.")
     parser.add_argument("--print_config", "--print-config", action="store_true", help="Show what would run, and exit.")
     parser.add_argument("--objectives.NAME.OPTION", metavar="VALUE", help="An option of another objective.")
+    parser.add_argument("--donor.run", metavar="DIR", help="Start from this run's weights, with a fresh optimizer.")
+    at = "Which: a step, 'last' (the default), or 'first RULE' such as 'first eval >= 0.95'."
+    parser.add_argument("--donor.at", metavar="WHICH", help=at)
     known = {f.name: f for cls in CLASSES for f in dataclasses.fields(cls) if f.init}
     path = _config_path(argv)
-    from_file = _read_yaml(path, [*known, "objectives"]) if path else {}
+    from_file = _read_yaml(path, [*known, *NESTED]) if path else {}
     nested = _nested_options(path, from_file)
+    donor = _read_donor(path, from_file, nested_flags)
+    phases = read_phases(str(path), from_file.pop("phases")) if "phases" in from_file else []
     try:
         *parts, rest, strange = parser.parse_args_into_dataclasses(
             [*_as_flags(from_file), *argv], return_remaining_strings=True, look_for_args_file=False
@@ -123,18 +142,41 @@ def parse_config(argv: Sequence[str]) -> Config:
         elif "overwrite_output_dir" not in flagged and "resume_from_checkpoint" in flagged:
             train.overwrite_output_dir = False
     given = [*from_file, *flagged]
+    if phases:
+        if twice := next((name for name in ONE_PHASE if name in given), None):
+            raise UserError(f"{twice}: the run has phases, each of which says its own; leave it out")
+        data.train_data = list(dict.fromkeys(spec for phase in phases for spec in phase.data))
+        train.max_steps = sum(phase.steps for phase in phases)
+        if train.dataloader_num_workers and any(phase.until for phase in phases):
+            raise UserError(
+                "dataloader_num_workers: a phase with `until` takes none, since they would read ahead of it"
+            )
+    if donor is not None:
+        model.model, model.revision = str(donor.checkpoint()), ModelConfig.revision
     if "output_dir" not in given:
         train.output_dir = f"runs/{Path(path).stem if path else 'run'}"
     check_limits(model, data, train)
     for name, option, value in nested_flags:
-        nested.setdefault(name, {})[option] = value
+        if name != "donor":
+            nested.setdefault(name, {})[option] = value
     if train.anchor_weight:
         nested.setdefault("anchor", {}).update({option: getattr(train, name) for option, name in ANCHOR.items()})
     else:
         nested.pop("anchor", None)
     objectives = {name: _objective(name, options) for name, options in nested.items()}
-    phases = [Phase(tuple(data.train_data), tuple(data.train_weights), train.max_steps, data.train_stopping_strategy)]
-    return Config(model, data, train, objectives, phases, given, print_only=rest.print_config)
+    if not phases:
+        strategy = data.train_stopping_strategy
+        phases = [Phase(tuple(data.train_data), tuple(data.train_weights), train.max_steps, strategy)]
+    return Config(model, data, train, objectives, phases, donor, given, print_only=rest.print_config)
+
+
+def _read_donor(path: str | None, from_file: dict[str, Any], flags: Sequence[tuple[str, str, str]]) -> Donor | None:
+    """Takes `donor` out of a file's options, and what flags say of it; None where there is none."""
+    said: Any = from_file.pop("donor", None)
+    flagged = {option: value for name, option, value in flags if name == "donor"}
+    if flagged and isinstance(said, dict | None):
+        said = {**(said or {}), **flagged}
+    return Donor.read(path or "--donor", said) if said is not None else None
 
 
 def _config_path(argv: Sequence[str]) -> str | None:
@@ -184,7 +226,8 @@ def _as_flags(options: Mapping[str, Any]) -> list[str]:
 
 
 def _split_nested(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str, str]]]:
-    """The flags but those of `--objectives.NAME.OPTION VALUE`, and these as (name, option, value).
+    """The flags but those of `--objectives.NAME.OPTION VALUE` and `--donor.OPTION VALUE`, and these as (name, option,
+    value).
 
     The anchor's options stay among the former, under their short names.
     """
@@ -192,10 +235,10 @@ def _split_nested(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str, 
     nested: list[tuple[str, str, str]] = []
     rest = iter(argv)
     for flag in rest:
-        if not (match := re.fullmatch(r"--objectives\.(\w+)\.(\w+)(?:=(.*))?", flag, re.DOTALL)):
+        if not (match := re.fullmatch(r"--(?:objectives\.(\w+)|donor)\.(\w+)(?:=(.*))?", flag, re.DOTALL)):
             flat.append(flag)
             continue
-        name, option, value = match.groups()
+        name, option, value = match[1] or "donor", match[2], match[3]
         if value is None and (value := next(rest, None)) is None:
             raise UserError(f"{flag}: expected a value")
         if name == "anchor" and option in ANCHOR:

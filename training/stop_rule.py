@@ -33,19 +33,19 @@ class StopRule:
     times: int
 
     @classmethod
-    def parse(cls, text: str) -> "StopRule":
-        """Raises `UserError` for what is no rule."""
+    def parse(cls, text: str, option: str = "stop_at") -> "StopRule":
+        """Raises `UserError` for what is no rule; `option` is what an error calls it."""
         match = PARTS.fullmatch(text)
         if match is None:
-            raise UserError(f"stop_at: '{text}' is no rule; {FORM}")
+            raise UserError(f"{option}: '{text}' is no rule; {FORM}")
         figure, comparison, number, times, stalls, patience = match.groups()
         try:
             value = float(number or 0)
         except ValueError:
-            raise UserError(f"stop_at: '{number}' in '{text}' is no number; {FORM}") from None
+            raise UserError(f"{option}: '{number}' in '{text}' is no number; {FORM}") from None
         rule = cls(text, figure, comparison or stalls, value, int(times or patience or 1))
         if rule.times < 1 or value != value:
-            raise UserError(f"stop_at: '{text}' can never hold; {FORM}")
+            raise UserError(f"{option}: '{text}' can never hold; {FORM}")
         return rule
 
     def is_met(self, values: Sequence[float], lower_is_better: bool) -> bool:

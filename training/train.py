@@ -11,8 +11,10 @@ from evaluation.process.launcher import end_with_launcher
 if __name__ == "__main__":
     end_with_launcher()
 
+import itertools
 import signal
 import sys
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +26,7 @@ from datasets import Dataset, concatenate_datasets
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
-from evaluation.artifacts.run_folder import copy_model, is_finished, read_state, recorded_files
+from evaluation.artifacts.run_folder import copy_model, is_finished, read_state, recorded_files, step_of
 from evaluation.predict import answer_budget, check_fits, encode_prompts
 from evaluation.process.agree import from_main
 from evaluation.process.device import passed_over
@@ -33,6 +35,8 @@ from nim_dataset.errors import UserError, exit_on_user_error
 from training import callbacks
 from training.config import Config, parse_config
 from training.data.encoding import EncodedRows, encode_rows
+from training.data.phase import Phase
+from training.data.phases import SetRows
 from training.data.sets import load_eval, load_train
 from training.gradient_norms import LayerGradNorms
 from training.hub.publish import check_credentials, push_run
@@ -109,40 +113,41 @@ class Materials:
 
     base: BaseModel
     rows: EncodedRows
-    """Of all phases, one after another."""
-    phase_rows: list[int]
-    """How many are each phase's."""
+    """Of all sets, one after another."""
+    phases: list[tuple[Phase, tuple[SetRows, ...]]]
+    """Each with the places of its sets among the rows."""
     eval_sets: dict[str, Dataset]
 
 
 def prepare(config: Config) -> Materials:
     """Loads and encodes the rows, loads the base model; raises `UserError` where they do not fit each other."""
     with PartialState().main_process_first():
-        train_sets = [load_train(phase, config.train.seed) for phase in config.phases]
+        train_sets = load_train(config.phases)
         eval_sets = load_eval(config.data)
     base = load_recorded_base(config)
     columns = dict.fromkeys(column for objective in config.objectives.values() for column in objective.columns)
-    name = ", ".join(dict.fromkeys(spec for phase in config.phases for spec in phase.data))
-    train_rows = concatenate_datasets(train_sets)
-    rows = encode_rows(train_rows, base.tokenizer, config.data.max_length, name, tuple(columns))
-    materials = Materials(base, rows, [len(rows) for rows in train_sets], eval_sets)
+    train_rows = concatenate_datasets(list(train_sets.values()))
+    rows = encode_rows(train_rows, base.tokenizer, config.data.max_length, ", ".join(train_sets), tuple(columns))
+    places = places_of({name: len(each) for name, each in train_sets.items()})
+    phases = [(phase, tuple(places[name] for name in phase.data)) for phase in config.phases]
+    materials = Materials(base, rows, phases, eval_sets)
     check_rows_fit(config, materials)
     return materials
 
 
+def places_of(rows: Mapping[str, int]) -> dict[str, SetRows]:
+    """Where the rows of each set begin, which lie one after another."""
+    ends = list(itertools.accumulate(rows.values()))
+    return {name: SetRows(end - n, n) for (name, n), end in zip(rows.items(), ends, strict=True)}
+
+
 def check_rows_fit(config: Config, materials: Materials) -> None:
-    """Raises `UserError` for rows that the model cannot hold, or that would make no batch."""
-    args, base, rows, processes = config.train, materials.base, materials.rows, PartialState().num_processes
+    """Raises `UserError` for rows that the model cannot hold."""
+    base, rows = materials.base, materials.rows
     positions, longest = getattr(base.model.config, "max_position_embeddings", None), len(rows.longest_inputs()[0])
     if positions is not None and longest > positions:
         raise UserError(
             f"model: '{base.name}' holds {positions} tokens, the longest row has {longest}; take another model"
-        )
-    fewest = min(materials.phase_rows)
-    if args.dataloader_drop_last and fewest < args.train_batch_size * processes:
-        raise UserError(
-            f"dataloader_drop_last: {fewest} rows are less than a batch of {args.train_batch_size} on each of"
-            f" {processes} processes, and would all be dropped; lower --per_device_train_batch_size"
         )
     for name, eval_rows in materials.eval_sets.items():
         ids = encode_prompts(base.tokenizer, eval_rows["prompt"][:])
@@ -196,9 +201,11 @@ def fit(config: Config, run_dir: Path, materials: Materials, start: Start) -> in
     tell(config, materials, trainer)
     checkpoint = start.checkpoint
     say(f"{'continuing from ' + str(checkpoint) if checkpoint else 'starting'}; writing to {run_dir}/")
+    log = read_state(checkpoint)["log_history"] if checkpoint else []
     if checkpoint is not None and (
         is_finished(checkpoint, config.train.max_steps)
-        or any(stop.is_met(read_state(checkpoint)["log_history"]) for stop in stop_at)
+        or any(stop.is_met(log) for stop in stop_at)
+        or trainer.plan.is_over(log, step_of(checkpoint))
     ):
         finish(run_dir, start.record, checkpoint)
         return 0
@@ -244,7 +251,7 @@ def make_trainer(
             model=materials.base.model,
             args=args,
             train_dataset=materials.rows,
-            phases=[(n, phase.steps) for n, phase in zip(materials.phase_rows, config.phases, strict=True)],
+            phases=materials.phases,
             eval_dataset=materials.eval_sets,
             processing_class=materials.base.tokenizer,
             base_files=materials.base.files,

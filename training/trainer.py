@@ -6,7 +6,7 @@ overrides and reads of the Trainer's private members is listed in tests/training
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -18,7 +18,7 @@ from accelerate.data_loader import prepare_data_loader
 from datasets import Dataset
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, get_scheduler
 from transformers.trainer_utils import seed_worker
 
 from evaluation.artifacts.models import BrokenCheckpointError, load_weights
@@ -28,11 +28,13 @@ from nim_dataset.errors import UserError, unknown
 from training.data.encoding import AnswerCollator, EncodedRows, decision_states, encode_rows
 from training.data.end_to_end import BY_ROW, attention, rows_stay_apart
 from training.data.padding import padding_is_ignored
-from training.data.phases import Batching, MicroBatches, PhaseRows
+from training.data.phase import Phase
+from training.data.phases import Batching, MicroBatches, PhaseRows, SetRows
 from training.eval_loss import answer_loss
 from training.model.as_it_came import put_back
 from training.objectives.interface import Batch, Objective
 from training.objectives.mixin import ObjectivesMixin
+from training.phase_plan import PhasePlan, PhaseSwitch
 from training.saving.atomic import AtomicSaves
 
 OBJECTIVES_FILE = "objectives.pt"
@@ -44,7 +46,7 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
 
     Args (beyond the Trainer's):
         train_dataset: the encoded rows, with the columns that the objectives ask for; the trainer batches them itself.
-        phases: how many rows each phase has, which lie one after another, and its steps; by default, all are one phase.
+        phases: each with the places of its sets among the rows; by default, one phase of all rows.
         processing_class: the tokenizer that they were encoded with.
         base_files: the base model's config.json and tokenizer, which are saved as they came; see `put_back`.
         objectives: by name; what joins the loss of the answers. A name is what its state is saved under.
@@ -64,7 +66,7 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
         processing_class: PreTrainedTokenizerBase,
         objectives: Mapping[str, Objective] | None = None,
         eval_loss: bool = False,
-        phases: Sequence[tuple[int, int]] | None = None,
+        phases: Sequence[tuple[Phase, tuple[SetRows, ...]]] | None = None,
         base_files: Sequence[Path] = (),
         **kwargs: Any,
     ) -> None:
@@ -93,35 +95,45 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
                 f"model: a {self.model.config.model_type} model reads the padding of shorter rows, so it would learn"
                 " something else from a batch than from its rows; take another architecture"
             )
-        self.phases: list[PhaseRows] = []
-        first_row = 0
-        for n_rows, steps in phases or [(len(train_dataset), self.args.max_steps)]:
-            self.phases.append(PhaseRows(self._batching(first_row, n_rows), steps, first_row))
-            first_row += n_rows
+        phases = phases or [(Phase((), steps=self.args.max_steps), (SetRows(0, len(train_dataset)),))]
+        rows = [PhaseRows(self._batching(phase, sets), phase.steps) for phase, sets in phases]
+        self.plan = PhasePlan([phase for phase, _ in phases], rows, list(self.eval_dataset or {}))
+        self.add_callback(PhaseSwitch(self.plan))
         self._objectives_loss = torch.zeros((), device=self.args.device)
         self._tokens = torch.zeros((), dtype=torch.int64, device=self.args.device)
         self._tokens_since = time.perf_counter()
 
     # ---- The rows of each step ----
 
-    def _batching(self, first_row: int, n_rows: int) -> Batching:
-        by_length = self.args.train_sampling_strategy == "group_by_length"
-        return Batching(
-            rows=n_rows,
-            batch_size=self.args.train_batch_size,
-            accumulate=self.args.gradient_accumulation_steps,
-            processes=self.args.world_size,
-            seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
-            order=str(self.args.train_sampling_strategy),
-            drop_last=self.args.dataloader_drop_last,
-            lengths=self.train_dataset.lengths()[first_row : first_row + n_rows] if by_length else (),
+    def _batching(self, phase: Phase, sets: tuple[SetRows, ...]) -> Batching:
+        """Raises `UserError` for rows that would all be dropped."""
+        args = self.args
+        batching = Batching(
+            sets,
+            batch_size=args.train_batch_size,
+            accumulate=args.gradient_accumulation_steps,
+            processes=args.world_size,
+            seed=args.seed if args.data_seed is None else args.data_seed,
+            weights=phase.weights,
+            all_exhausted=phase.stopping_strategy == "all_exhausted",
+            order=str(args.train_sampling_strategy),
+            drop_last=args.dataloader_drop_last,
+            lengths=self.train_dataset.lengths() if args.train_sampling_strategy == "group_by_length" else (),
         )
+        if not batching.micro_batches:
+            raise UserError(
+                f"dataloader_drop_last: {batching.rows} rows are less than a batch of {args.train_batch_size} on each"
+                f" of {args.world_size} processes, and would all be dropped; lower --per_device_train_batch_size"
+            )
+        return batching
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """The rows that `phases.py` gives to this process, step by step."""
         loader = DataLoader(
             self.train_dataset,
-            batch_sampler=MicroBatches(self.phases, self.args.process_index),
+            batch_sampler=MicroBatches(
+                self.plan.rows, self.args.process_index, lambda: self.plan.now(self.state.log_history)
+            ),
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
@@ -138,6 +150,35 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
             loader, device=self.accelerator.device, num_processes=1, process_index=0, put_on_device=True
         )
         return prepared
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
+        """The schedule over all steps or, where phases start anew, one for each stretch of phases that go on."""
+        if len(self.plan.stretches()) > 1 and self.lr_scheduler is None:
+            own: Any = optimizer or self.optimizer
+            factors = [self._schedule(steps) for steps in self.plan.stretches()]
+
+            def factor(step: int) -> float:
+                starts = [start for start in self.plan.restarts(self.state.log_history) if start <= step]
+                return factors[len(starts) - 1](step - starts[-1])
+
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(own, factor)
+        return super().create_scheduler(num_training_steps, optimizer)
+
+    def _schedule(self, steps: int) -> Callable[[int], float]:
+        """The factor of the learning rate by step of a run of so many; raises `UserError` for a schedule of its own."""
+        args = self.args
+        options: Any = args.lr_scheduler_kwargs or {}
+        schedule = get_scheduler(
+            args.lr_scheduler_type,
+            torch.optim.SGD([torch.zeros(1)], lr=1.0),
+            args.get_warmup_steps(steps),
+            steps,
+            scheduler_specific_kwargs=options,
+        )
+        if not isinstance(schedule, torch.optim.lr_scheduler.LambdaLR):
+            raise UserError(f"phases: a schedule of the type {args.lr_scheduler_type} cannot start anew; take another")
+        factor: Callable[[int], float] = schedule.lr_lambdas[0]
+        return factor
 
     # ---- The loss and the objectives ----
 
@@ -231,6 +272,8 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
             logs["tokens_per_second"] = round(tokens / (time.perf_counter() - self._tokens_since), 1)
             self._tokens.zero_()
             self._tokens_since = time.perf_counter()
+        if len(self.plan.phases) > 1:
+            logs["phase"] = self.plan.place(self.state.global_step, self.state.log_history) + 1
         super().log(logs, start_time)
 
     def evaluate(

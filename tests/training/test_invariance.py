@@ -177,8 +177,10 @@ def test_sigterm_to_the_launcher_ends_a_run_that_has_not_begun(
 
 
 def test_two_processes_measure_what_one_measures_and_tensorboard_shows_it(tmp_path: Path, launch: Any) -> None:
-    flags = ("--max_steps", "9", "--save_at", "0", "1", "--eval_rows", "37", "--report_to", "tensorboard")
-    flags += ("--eval_loss", "true", "--log_layer_grad_norms", "true", "--stop_at", "loss > 0 for 2")
+    flags = (
+        *("--max_steps", "9", "--save_at", "0", "1", "--eval_rows", "37", "--report_to", "tensorboard"),
+        *("--eval_loss", "true", "--log_layer_grad_norms", "true", "--stop_at", "loss > 0 for 2"),
+    )
     one = launch(tmp_path / "one", *flags, *PER_STEP)
     two = launch(tmp_path / "two", *flags, "--per_device_train_batch_size", "4", launcher="cpu_2")
     assert (one.status, two.status) == (0, 0), one.stderr + two.stderr

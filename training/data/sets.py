@@ -1,13 +1,12 @@
 """The rows of a run: what is trained on, mixed if there are several sets, and what exact match is measured on."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from datasets import Dataset, concatenate_datasets, interleave_datasets
+from datasets import Dataset
 
 from nim_dataset.errors import UserError
 from nim_dataset.sources import Source
-from training.data.phases import Phase
+from training.data.phase import Phase
 from training.fields import DataConfig
 
 
@@ -25,15 +24,11 @@ def parse_sources(field: str, specs: Sequence[str], split: str) -> list[Source]:
     return sources
 
 
-def load_train(phase: Phase, seed: int) -> Dataset:
-    """All rows of a phase. `seed` decides in what order the sets of a weighted mixture take turns."""
-    sets = [_load("train_data", source) for source in parse_sources("train_data", phase.data, "train")]
-    if not phase.weights:
-        return concatenate_datasets(sets)
-    total = sum(phase.weights)
-    shares = [weight / total for weight in phase.weights]
-    ending: Any = phase.stopping_strategy
-    return interleave_datasets(sets, probabilities=shares, seed=seed, stopping_strategy=ending)
+def load_train(phases: Sequence[Phase]) -> dict[str, Dataset]:
+    """All rows of each set that some phase names, by that name."""
+    specs = tuple(dict.fromkeys(spec for phase in phases for spec in phase.data))
+    sources = parse_sources("train_data", specs, "train")
+    return {spec: _load("train_data", source) for spec, source in zip(specs, sources, strict=True)}
 
 
 def load_eval(config: DataConfig) -> dict[str, Dataset]:

@@ -21,7 +21,7 @@ from training.data.encoding import EncodedRows
 from training.model.base import LATEST_STEP, BaseModel, load_base
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "tokenizers", "huggingface_hub", "nim-testbed")
-OPTIONAL = ("objectives",)
+OPTIONAL = ("train_weights", "train_stopping_strategy", "num_train_epochs", "objectives", "phases")
 """What a record holds only where there is something to say."""
 
 
@@ -90,8 +90,8 @@ def check_same_run(files: Mapping[str, str], model: PreTrainedConfig, checkpoint
     settings, environment = yaml.safe_load(files[CONFIG]), json.loads(files[ENVIRONMENT])
     recorded = _read_compared(run_dir) if (run_dir / ENVIRONMENT).exists() else None
     for key in (*FIXED, *OPTIONAL):
-        if recorded is not None and recorded[key] != settings.get(key):
-            raise UserError(f"{key}: the run in '{run_dir}' has {recorded[key]}, not {settings.get(key)}; {remedy}")
+        if recorded is not None and recorded[key] != (value := _compared(settings, key)):
+            raise UserError(f"{key}: the run in '{run_dir}' has {recorded[key]}, not {value}; {remedy}")
     ours, theirs = model.to_dict(), json.loads((checkpoint / "config.json").read_text())
     for key in ("model_type", "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"):
         if ours.get(key) != theirs.get(key):
@@ -112,8 +112,8 @@ def check_same_run(files: Mapping[str, str], model: PreTrainedConfig, checkpoint
         )
     if recorded["train_rows"] != environment["train_rows"]:
         raise UserError(
-            f"train_data: the run in '{run_dir}' has other rows, those of {recorded['train_data']} then, than"
-            f" {settings['train_data']} has now; {remedy}"
+            f"train_data: the run in '{run_dir}' has other rows, those of {recorded['sets']} then, than"
+            f" {_sets(settings)} has now; {remedy}"
         )
     if recorded["rows_per_step"] != environment["rows_per_step"]:
         raise UserError(
@@ -123,6 +123,20 @@ def check_same_run(files: Mapping[str, str], model: PreTrainedConfig, checkpoint
     return None
 
 
+def _sets(settings: Mapping[str, Any]) -> list[str]:
+    """What the run trains on, as its settings spell it; raises `KeyError`."""
+    phases = settings.get("phases")
+    return list(dict.fromkeys(spec for each in phases for spec in each["data"])) if phases else settings["train_data"]
+
+
+def _compared(settings: Mapping[str, Any], key: str) -> Any:
+    """An option as it is compared: of phases, which of the run's sets each has, however these are spelled."""
+    if key != "phases" or not settings.get(key):
+        return settings.get(key)
+    sets = _sets(settings)
+    return [{**phase, "data": [sets.index(spec) for spec in phase["data"]]} for phase in settings[key]]
+
+
 def _read_compared(run_dir: Path) -> dict[str, Any]:
     """What `check_same_run` compares of a run's record; raises `UserError` when it is damaged."""
     try:
@@ -130,8 +144,9 @@ def _read_compared(run_dir: Path) -> dict[str, Any]:
         compared = {key: environment[key] for key in ("base_model", "train_rows", "rows_per_step")}
         return (
             compared
-            | {key: settings[key] for key in (*FIXED, "train_data")}
-            | {key: settings.get(key) for key in OPTIONAL}
+            | {key: settings[key] for key in FIXED}
+            | {key: _compared(settings, key) for key in OPTIONAL}
+            | {"sets": _sets(settings)}
         )
     except (UserError, KeyError):
         raise UserError(

@@ -7,7 +7,7 @@ import pytest
 
 import nim_dataset
 from training.config import ModelConfig
-from training.data.phases import Phase
+from training.data.phase import Phase
 from training.data.sets import load_train
 from training.model.base import load_base
 from training.model.tiny_tokenizer import TINY, make_tokenizer, save_tokenizer
@@ -65,8 +65,8 @@ def test_it_reads_everything(tokenizer: Any) -> None:
 
 def test_the_order_of_the_sets_changes_no_token(tokenizer: Any) -> None:
     def tokens(*sets: str) -> list[str]:
-        prompts = load_train(Phase(sets, (), -1), seed=0)["prompt"]
-        return sorted(str(ids) for ids in load_base(ModelConfig("tiny"), 0).tokenizer(prompts[:])["input_ids"])
+        prompts = [prompt for rows in load_train([Phase(sets)]).values() for prompt in rows["prompt"]]
+        return sorted(str(ids) for ids in load_base(ModelConfig("tiny"), 0).tokenizer(prompts)["input_ids"])
 
     sets = ("357,n_train=50", "cheating,n_train=50")
     assert tokens(*sets) == tokens(*sets[::-1])

@@ -1,0 +1,148 @@
+"""A study from its YAML to its page, as `python -m training.study` makes it: killed, continued, with a failing run."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from nim_dataset.errors import UserError
+from training.study.__main__ import main
+from training.study.description import read_study
+from training.study.launch import levels
+from training.study.runs import runs_of
+
+ROOT = Path(__file__).resolve().parents[2]
+SET = "quickstart,max_remove=5,cheat_moves=1+2+3,n_train=64,n_eval=8"
+STUDY: dict[str, Any] = {
+    "question": "Does anything change?",
+    "base": {
+        "model": "tiny",
+        "train_data": [SET],
+        "max_steps": 2,
+        "per_device_train_batch_size": 4,
+        "save_at": [1],
+        "eval_rows": 0,
+    },
+    "conditions": {
+        "heir of {name}": {"vary": {"name": ["first"]}, "donor": {"condition": "{name}", "at": 1}},
+        "first": None,
+        "broken": {"donor": {"condition": "first", "at": 77}},
+    },
+    "evaluate": {"eval": f"{SET}:eval"},
+    "quantities": {"exact match": "eval", "parity": "eval / coset / max_remove=5 mod 2"},
+    "seeds": [3],
+}
+
+
+def write(folder: Path, **changes: Any) -> Path:
+    path = folder / "toy.yaml"
+    path.write_text(yaml.safe_dump({**STUDY, **changes}, sort_keys=False))
+    return path
+
+
+def command(folder: Path, *flags: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "training.study", "toy.yaml", "--workers", "2", *flags],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_study_goes_on_where_it_was_killed_and_shows_what_failed(tmp_path: Path) -> None:
+    write(tmp_path)
+    killed = command(tmp_path)
+    logs = tmp_path / "runs/studies/toy"
+    for _ in range(600):
+        if any(log.stat().st_size for log in logs.glob("first-*/seed-3.log")):
+            break
+        time.sleep(0.1)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+
+    stdout, stderr = (going_on := command(tmp_path)).communicate(timeout=300)
+    assert going_on.returncode == 1, stderr
+    assert "failed: broken, seed 3" in stderr
+    assert "donor.at: 'runs/studies/toy/first-" in stderr
+    assert "has no checkpoint of step 77; it has [1, 2]" in stderr
+    for name in ("first", "heir_of_first"):
+        (log,) = logs.glob(f"{name}-*/seed-3.log")
+        assert log.read_text().count("$ accelerate launch") == 2, "nothing is done twice"
+    assert "heir of first  3  done  0 / 2" in stdout
+
+    results = pd.read_csv(tmp_path / "reports/studies/toy/results.csv")
+    assert sorted(set(results["condition"])) == ["first", "heir of first"]
+    assert set(results["quantity"]) == {"exact match", "parity"}
+    assert set(results["step"]) == {1, 2}
+    page = (tmp_path / "reports/studies/toy/index.html").read_text()
+    for text in ("Does anything change?", "2 of 3 runs are done", "The rule is found by none of first; heir of first."):
+        assert text in page or "The rule is found by none of heir of first; first." in page
+    assert all((tmp_path / "reports/studies/toy" / line).exists() for line in links(page))
+
+    write(tmp_path, conditions={"first": {"seed": 9, "max_steps": 1}})
+    status, _ = command(tmp_path, "--status").communicate(timeout=60)
+    assert "waiting" in status, "with other options it is another condition"
+    again, _ = command(tmp_path, "--dry-run").communicate(timeout=60)
+    assert "accelerate launch --quiet" in again
+
+
+def links(page: str) -> list[str]:
+    return [part.partition('"')[0] for part in page.split('<a href="')[1:]]
+
+
+def test_what_would_run_is_printed_for_this_machine_and_for_slurm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = str(write(tmp_path))
+    slurm = ["--cluster", "slurm", "--partition", "gpu", "--slurm", "account=me", "time=90"]
+    assert main([path, "--dry-run", "--seeds", "0", "1", *slurm]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("training/train.py --config runs/studies/toy/") == 6
+    assert shown.count("#SBATCH --array=") == 2, "donors are an array of their own"
+    for line in ("#SBATCH --partition=gpu", "#SBATCH --account=me", "#SBATCH --time=90", "#SBATCH --gpus-per-node=1"):
+        assert shown.count(line) == 2
+    assert [len(level) for level in levels(runs_of(read_study(Path(path))))] == [1, 2]
+    with pytest.raises(UserError, match="--cluster slurm: "):
+        main([path, *slurm])  # there is no SLURM here
+
+
+@pytest.mark.parametrize(
+    ("changes", "flags", "message"),
+    [
+        ({"condition": {}}, [], "unknown key 'condition', did you mean 'conditions'"),
+        ({"conditions": {}}, [], "conditions: there are none"),
+        (
+            {"conditions": {"a": {"donor": {"condition": "b"}}, "b": {"donor": {"condition": "a"}}}},
+            [],
+            "donors in a circle",
+        ),
+        ({"conditions": {"a": {"donor": {"condition": "c"}}}}, [], "conditions.a.donor: unknown condition 'c'"),
+        ({"conditions": {"a": {"vary": {"k": 3}}}}, [], r"conditions.a.vary.k: expected a list of values, got 3"),
+        ({"conditions": {"a": {"vary": {"k": [3, 4]}}}}, [], "two are named 'a'"),
+        ({"conditions": {"a": {"train_data": ["{k}"]}}}, [], "'{k}' has braces, and vary holds nothing"),
+        ({"quantities": {"x": "evil"}}, [], "quantities.x: unknown set 'evil', did you mean 'eval'"),
+        ({"quantities": {"x": "eval / coset"}}, [], "is neither 'SET' nor 'SET / DIMENSION / GROUP'"),
+        ({"seeds": ["a"]}, [], "seeds: .* is not a list of integers"),
+        ({"scales": {"laptop": {"sead": 3}}}, [], "scales.laptop: unknown key 'sead', did you mean 'seeds'"),
+        ({}, ["--scale", "paper"], "--scale: unknown scale 'paper'"),
+        ({}, ["--only", "frst"], "--only: unknown condition 'frst', did you mean 'first'"),
+        ({}, ["--workers", "0"], "--workers: 0 is out of range"),
+        ({}, ["--partition", "gpu"], "they are for --cluster slurm"),
+        ({}, ["--clutser", "slurm"], "unknown option '--clutser', did you mean '--cluster'"),
+    ],
+)
+def test_a_study_that_cannot_be_meant_is_one_line(
+    tmp_path: Path, changes: dict[str, Any], flags: list[str], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        main([str(write(tmp_path, **changes)), "--dry-run", *flags])

@@ -1,0 +1,235 @@
+"""What a study is, as its YAML says it: the question, the conditions, the seeds, what is measured, and the scales.
+
+    question: Does the model learn the rule, or the names?
+    hypothesis: ...                    # what is expected, and why
+    paper: ...                         # what the paper found
+    base: {model: tiny, ...}           # options of training/train.py, for every condition
+    conditions:
+      "bound {share}":                 # a name -> the options that it changes
+        vary: {share: [0.5, 0.8]}      # a grid: one condition for each combination, in names and options
+        train_data: ["quickstart,cheat_prob={share}"]
+    evaluate: {eval: "quickstart:eval"}                   # what is scored, by the name that quantities use
+    quantities: {exact match: eval, parity: eval / coset / max_remove=5 mod 2}   # the first one is the main figure's
+    seeds: [0, 1, 2]
+    scales: {laptop: {}, smoke: {base: {max_steps: 20}}}  # what differs, by scale
+
+A condition may hold `evaluate` of its own, and `donor: {condition: NAME, at: RULE}` to start from that condition's run
+of the same seed. A quantity is `SET` (exact match), or `SET / DIMENSION / GROUP` in the words of results.csv.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nim_dataset.errors import UserError, suggest, unknown
+
+TEXTS = ("question", "hypothesis", "paper")
+SCALED = ("base", "conditions", "seeds", "evaluate", "measures", "quantities")
+"""What a scale may change."""
+DEFAULT_SCALE = "laptop"
+OWN_KEYS = ("vary", "evaluate")
+"""What a condition holds beside options of train.py."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number that is followed over the steps: the `accuracy` of some lines of results.csv."""
+
+    name: str
+    role: str
+    """A name of `evaluate`."""
+    dimension: str = "overall"
+    group: str = "exact_match"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One way to train, the same for all seeds."""
+
+    name: str
+    options: dict[str, Any]
+    """Of train.py, the base's included."""
+    evaluate: dict[str, str]
+    """Name -> evaluation set."""
+    quantities: tuple[Quantity, ...]
+    donor: str | None = None
+    """The condition whose run of the same seed this one starts from."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study at one scale."""
+
+    name: str
+    scale: str
+    question: str
+    hypothesis: str
+    paper: str
+    conditions: dict[str, Condition]
+    """In the order of the file; a donor may come later than what needs it."""
+    seeds: tuple[int, ...]
+    measures: tuple[str, ...]
+
+    @property
+    def folder(self) -> str:
+        """The name of its folders: the study's, and another scale than the laptop's."""
+        return self.name if self.scale == DEFAULT_SCALE else f"{self.name}-{self.scale}"
+
+    def choose(self, only: Sequence[str], seeds: Sequence[int]) -> "Study":
+        """The conditions and seeds that a command names, with the donors that they need; raises `UserError`."""
+        for name in only:
+            if name not in self.conditions:
+                raise UserError(f"--only: {unknown('condition', name, self.conditions)}")
+        wanted = set(only or self.conditions)
+        for name in list(wanted):
+            donor = self.conditions[name].donor
+            while donor is not None:
+                wanted.add(donor)
+                donor = self.conditions[donor].donor
+        chosen = {name: condition for name, condition in self.conditions.items() if name in wanted}
+        return replace(self, conditions=chosen, seeds=tuple(seeds) or self.seeds)
+
+
+def read_study(path: Path, scale: str = DEFAULT_SCALE) -> Study:
+    """The study that a YAML file describes; raises `UserError` for one that cannot be meant."""
+    described = _read(path)
+    scales = described.pop("scales", None) or {}
+    _check(path, "scales", scales, dict)
+    if scale not in scales and (scales or scale != DEFAULT_SCALE):
+        raise UserError(f"--scale: {unknown('scale', scale, scales or [DEFAULT_SCALE])}")
+    for key, value in (scales.get(scale) or {}).items():
+        if key not in SCALED:
+            raise UserError(f"{path}: scales.{scale}: {unknown('key', key, SCALED)}")
+        described[key] = _merged(described.get(key), value)
+    for key, kind in (("base", dict), ("conditions", dict), ("evaluate", dict), ("quantities", dict)):
+        _check(path, key, described.setdefault(key, {}), kind)
+    seeds, measures = described.get("seeds", [0]), described.get("measures", ["answers"])
+    _check(path, "measures", measures, list)
+    if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
+        raise UserError(f"{path}: seeds: {seeds} is not a list of integers of at least 0")
+    conditions = {}
+    for pattern, options in described["conditions"].items():
+        for condition in _conditions(path, str(pattern), options or {}, described):
+            if condition.name in conditions:
+                raise UserError(
+                    f"{path}: conditions: two are named '{condition.name}'; use the varied options in names"
+                )
+            conditions[condition.name] = condition
+    if not conditions:
+        raise UserError(f"{path}: conditions: there are none; give at least one, such as 'baseline: {{}}'")
+    _check_donors(path, conditions)
+    return Study(
+        name=path.stem,
+        scale=scale,
+        **{key: " ".join(str(described.get(key, "")).split()) for key in TEXTS},
+        conditions=conditions,
+        seeds=tuple(seeds),
+        measures=tuple(measures),
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        described = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        near = suggest(str(path), map(str, path.parent.glob("*.yaml")))
+        raise UserError(f"cannot read the study '{path}' ({error.strerror}){near}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"'{path}' is not valid YAML: {' '.join(str(error).split())}") from None
+    known = (*TEXTS, *SCALED, "scales")
+    if not isinstance(described, dict):
+        raise UserError(f"'{path}' must hold a study: {', '.join(known)}")
+    for key in described:
+        if key not in known:
+            raise UserError(f"{path}: {unknown('key', str(key), known)}")
+    return described
+
+
+def _check(path: Path, key: str, value: Any, kind: type) -> None:
+    if not isinstance(value, kind):
+        raise UserError(f"{path}: {key}: expected a {'map' if kind is dict else kind.__name__}, got {value!r}")
+
+
+def _merged(value: Any, other: Any) -> Any:
+    """Maps are merged key by key; anything else is replaced."""
+    if isinstance(value, Mapping) and isinstance(other, Mapping):
+        return {**value, **{key: _merged(value.get(key), new) for key, new in other.items()}}
+    return other
+
+
+def _conditions(path: Path, pattern: str, options: Any, described: Mapping[str, Any]) -> list[Condition]:
+    """The conditions of one entry: one for each combination of what it varies."""
+    where = f"conditions.{pattern}"
+    _check(path, where, options, dict)
+    options = _merged(described["base"], options)
+    vary = options.pop("vary", None) or {}
+    _check(path, f"{where}.vary", vary, dict)
+    for key, values in vary.items():
+        if not isinstance(values, list) or not values:
+            raise UserError(f"{path}: {where}.vary.{key}: expected a list of values, got {values!r}")
+    evaluate = {**described["evaluate"], **(options.pop("evaluate", None) or {})}
+    quantities = described["quantities"] or ({"exact match": next(iter(evaluate))} if evaluate else {})
+    made = []
+    for values in itertools.product(*vary.values()):
+        fill = _Filling(path, where, dict(zip(vary, values, strict=True)))
+        filled, sets = fill(options), fill(evaluate)
+        donor = filled.get("donor")
+        made.append(
+            Condition(
+                name=str(fill(pattern)),
+                options=filled,
+                evaluate=sets,
+                quantities=tuple(_quantity(path, name, fill(spec), sets) for name, spec in quantities.items()),
+                donor=donor.get("condition") if isinstance(donor, dict) else None,
+            )
+        )
+    return made
+
+
+@dataclass(frozen=True)
+class _Filling:
+    """Puts the varied values into `{name}` in texts; a text that is `{name}` alone becomes the value itself."""
+
+    path: Path
+    where: str
+    values: dict[str, Any]
+
+    def __call__(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: self(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self(item) for item in value]
+        if not isinstance(value, str):
+            return value
+        if value[:1] == "{" and value[1:-1] in self.values and value[-1:] == "}":
+            return self.values[value[1:-1]]
+        try:
+            return value.format_map(self.values)
+        except (KeyError, ValueError, IndexError, AttributeError):
+            known = ", ".join(self.values) or "nothing"
+            raise UserError(f"{self.path}: {self.where}: '{value}' has braces, and vary holds {known}") from None
+
+
+def _quantity(path: Path, name: str, spec: Any, sets: Mapping[str, str]) -> Quantity:
+    parts = [part.strip() for part in str(spec).split(" / ")]
+    if len(parts) not in (1, 3) or not all(parts):
+        raise UserError(f"{path}: quantities.{name}: '{spec}' is neither 'SET' nor 'SET / DIMENSION / GROUP'")
+    if parts[0] not in sets:
+        raise UserError(f"{path}: quantities.{name}: {unknown('set', parts[0], sets)}")
+    return Quantity(name, *parts)
+
+
+def _check_donors(path: Path, conditions: Mapping[str, Condition]) -> None:
+    """Raises `UserError` for a donor that is no condition, and for donors in a circle."""
+    for condition in conditions.values():
+        chain = [condition.name]
+        while (donor := conditions[chain[-1]].donor) is not None:
+            if donor not in conditions:
+                raise UserError(f"{path}: conditions.{chain[-1]}.donor: {unknown('condition', donor, conditions)}")
+            if donor in chain:
+                raise UserError(f"{path}: conditions: donors in a circle: {' -> '.join([*chain, donor])}")
+            chain.append(donor)

@@ -1,0 +1,102 @@
+"""How far the runs of a study are: one table that lives in a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from evaluation.artifacts.run_folder import is_over
+from training.study.runs import StudyRun
+
+LINES_EVERY = 30.0
+"""Seconds between two lines about a run, where there is no terminal."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where one run is."""
+
+    run: StudyRun
+    state: str
+    """done, failed, training, scoring, waiting."""
+    step: int
+    steps: int | None
+    """Planned ones, where the options say them."""
+    figures: str
+    """The last exact match of each set."""
+    seconds_left: float | None
+
+    @classmethod
+    def of(cls, run: StudyRun) -> "Progress":
+        logged = run.logged()
+        step = max((int(row["step"]) for row in logged), default=0)
+        steps = run.condition.options.get("max_steps")
+        if run.is_done():
+            state = "done"
+        elif run.is_at_work():
+            state = "scoring" if is_over(run.run_dir) else "training"
+        else:
+            state = "failed" if run.failure() is not None else "waiting"
+        measured: dict[str, Any] = next((row for row in reversed(logged) if "eval_exact_match" in row), {})
+        figures = "  ".join(
+            f"{key.removeprefix('eval_').removesuffix('exact_match').rstrip('_') or 'eval'} {value:.2f}"
+            for key, value in measured.items()
+            if key.endswith("exact_match")
+        )
+        left = None
+        if state == "training" and steps and 0 < step < steps:
+            began = run.beside(".yaml").stat().st_mtime
+            left = (time.time() - began) / step * (steps - step)
+        return cls(run, state, step, steps, figures, left)
+
+    @property
+    def cells(self) -> list[str]:
+        left = "" if self.seconds_left is None else f"{self.seconds_left / 60:.0f} min"
+        steps = f"{self.step:,}" + (f" / {self.steps:,}" if self.steps else "")
+        return [self.run.condition.name, str(self.run.seed), self.state, steps, self.figures, left]
+
+
+HEADS = ("condition", "seed", "state", "step", "exact match", "left")
+
+
+def table(runs: Sequence[StudyRun]) -> Table:
+    """One line per run."""
+    made = Table(*HEADS, box=None, pad_edge=False)
+    for run in runs:
+        made.add_row(*Progress.of(run).cells)
+    return made
+
+
+class Display:
+    """Shows the runs while they are at work; `tick` looks at them again."""
+
+    def __init__(self, runs: Sequence[StudyRun]) -> None:
+        self.runs = runs
+        self.live = Live(console=Console(), auto_refresh=False) if sys.stdout.isatty() else None
+        self.said: dict[int, tuple[str, float]] = {}
+
+    def __enter__(self) -> "Display":
+        if self.live is not None:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self.live is not None:
+            self.live.stop()
+
+    def tick(self) -> None:
+        if self.live is not None:
+            self.live.update(table(self.runs), refresh=True)
+            return
+        now = time.monotonic()
+        for run in self.runs:
+            progress = Progress.of(run)
+            state, since = self.said.get(id(run), ("waiting", now))
+            if progress.state != state or (progress.state in ("training", "scoring") and now - since > LINES_EVERY):
+                self.said[id(run)] = progress.state, now
+                print("  ".join(filter(None, progress.cells)), flush=True)
