@@ -3,6 +3,7 @@
 On two processes: test_sharded_anchor.py.
 """
 
+import peft
 import pytest
 import torch
 from datasets import Dataset
@@ -57,7 +58,6 @@ def test_in_a_plain_trainer_in_bf16() -> None:
 
 
 def test_with_peft_the_adapter_is_held_to_its_first_values(rows: Dataset) -> None:
-    peft = pytest.importorskip("peft")
     adapter = {"peft_config": peft.LoraConfig(r=4, target_modules=["c_attn"]), "processing_class": TOKENIZER}
     ours, line = run(AnchoredSFTTrainer, SFTConfig, rows, torch.float32, anchor_weight=WEIGHT, **adapter)
     written, _ = run(WrittenOutSFTTrainer, SFTConfig, rows, torch.float32, **adapter)

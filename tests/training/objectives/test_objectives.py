@@ -70,7 +70,7 @@ def test_a_toy_objective_trains_logs_and_goes_on_exactly(tmp_path: Path) -> None
 
     shutil.rmtree(tmp_path / "run" / "checkpoint-6")
     (tmp_path / "run" / "checkpoint-3" / "objectives.pt").unlink()
-    with pytest.raises(UserError, match=r"objectives.pt lacks the state of 'toy'"):
+    with pytest.raises(UserError, match=r"objectives.pt is missing"):
         train(tmp_path / "run", *again)
 
 
