@@ -1,5 +1,6 @@
 """One report folder as the report reads it: the results of one training run, and the answers behind them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -87,6 +88,10 @@ class ScoredRun:
     def incorrect(self, step: int, dataset: str) -> list[dict[str, Any]] | None:
         """The wrong predictions; None when the folder does not hold them, which is not the same as none wrong."""
         return ReportFolder(self.folder).read_incorrect(self.checkpoints[step], dataset)
+
+    def table(self, measure: str, columns: Sequence[str]) -> pd.DataFrame:
+        """A measure's own table, ordered by step: step, dataset and at least `columns`; empty where it was not run."""
+        return ReportFolder(self.folder).read_table(measure, columns)
 
     @cached_property
     def scar_twin(self) -> str | None:

@@ -483,6 +483,34 @@ class Game:
         """What may be held out: the game whatever the names, or the final pile."""
         return {"game": (self.coins, self.trace), "pile": self.pile}
 
+    def options(self) -> dict[int, str]:
+        """The answer for each move, 1 to `max_remove`, and for none (-1)."""
+        moves = (NO_WINNING_MOVE, *range(1, self.max_remove + 1)) if self.max_remove <= MAX_REMOVE_LIMIT else ()
+        return {move: answer_text(self.wording, self.words, move) for move in moves}
+
+    def spans(self, prompt: str) -> dict[str, list[tuple[int, int]]]:
+        """Of the coins, `max_remove`, each move of the trace, and each time that a player's name is shown."""
+        head = HEAD.match(prompt)
+        assert head is not None
+        players = "player_one", "player_two"
+        found = {name: [head.span(f"{self.wording}_{side}")] for side, name in enumerate(players, start=1)}
+        found |= {"coins": [head.span("coins")], "max_remove": [head.span("max_remove")], "moves": []}
+        start = head.end()
+        for turn, move in enumerate(self.trace):
+            named = self.named is None or self.named[turn]
+            shown = (self.player_one, self.player_two)[turn % 2] if named else ROLES[turn % 2]
+            if named:
+                found[players[turn % 2]].append((start, start + len(shown)))
+            number = start + len(f"{shown} {self.words.verb} ")
+            found["moves"].append((number, number + len(str(move))))
+            start = prompt.index("\n", number) + 1
+        if self.wording != "roles_old":
+            mover = len(self.trace) % 2
+            name = (self.player_one, self.player_two)[mover]
+            last = prompt.index(name, start)
+            found[players[mover]].append((last, last + len(name)))
+        return found
+
 
 def render_prompt(game: Game) -> str:
     """The prompt of one game."""
