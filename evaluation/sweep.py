@@ -188,8 +188,8 @@ class Sweep:
         return loaded
 
     def _write_tables(self) -> pd.DataFrame:
-        """`results.csv`, `accuracy_table.csv` and the measures' own tables of all there is, in order of step, of the sets
-        and of the measures."""
+        """`results.csv`, `accuracy_table.csv` and the measures' own tables, of all there is: in order of step, of the
+        sets and of the measures."""
         steps = {name: entry["step"] for name, entry in self.settings.checkpoints.items()}
         order = {name: place for place, name in enumerate(self.settings.datasets)}
         keys = sorted(self.results, key=lambda key: (steps[key[0]], key[0], order[key[1]], key[2]))

@@ -1,10 +1,10 @@
 """The measures `patch` and `patch_noise`: where in the model does the shortcut travel?
 
-`patch` exchanges hidden states between twins, the same game under names that are bound to a move and under neutral ones.
-`restore` runs on the bound names and puts the neutral twin's states in, at one layer and one kind of position at a time;
-`induce` runs on the neutral names and puts the bound twin's in. If the bound move's probability falls (or rises), what
-the names say passes there. `patch_noise` needs no twin: `denoise` runs on names whose embeddings are blurred by Gaussian
-noise and puts the clean states back in (Meng et al. 2022, arXiv:2202.05262).
+`patch` exchanges hidden states between twins, the same game under names that are bound to a move and under neutral
+ones. `restore` runs on the bound names and puts the neutral twin's states in, at one layer and one kind of position at a
+time; `induce` runs on the neutral names and puts the bound twin's in. If the bound move's probability falls (or rises),
+what the names say passes there. `patch_noise` needs no twin: `denoise` runs on names whose embeddings are blurred by
+Gaussian noise and puts the clean states back in (Meng et al. 2022, arXiv:2202.05262).
 
 Tokens are matched by what they are (the first player's last occurrence, the decision), not by their place in the
 prompt. Where a twin has more tokens there than the other, the pair is left out of that kind of position alone, and
@@ -101,7 +101,10 @@ class Patch(Measure):
             partners = [index ^ 1 if together == 2 else index for index in range(len(cases))]
             batch = layout([case.asked.question for case in cases], subject.model, pad)
             cells = self.cells(stream, batch, cases, partners)
-            return [sum(cells[first : first + together], []) for first in range(0, len(cases), together)]
+            return [
+                [cell for of_case in cells[first : first + together] for cell in of_case]
+                for first in range(0, len(cases), together)
+            ]
 
         found = over_rows(
             subject.model,

@@ -7,9 +7,9 @@
     found.at("names")  # (N, K, 2): of each occurrence of either player
     found.at("decision")  # (N, 1, 2): the last token of the prompt, after which the answer begins
 
-A game says where its items stand in its text (`Position.spans`); the tokenizer says which characters are a token. Tokens
-count from 0 at the start of `tokenizer(prompt, add_special_tokens=False)`: whoever pads on the left, or puts a special
-token before, adds as many. An item that a prompt lacks stands at -1.
+A game says where its items stand in its text (`Position.spans`); the tokenizer says which characters are a token.
+Tokens count from 0 at the start of `tokenizer(prompt, add_special_tokens=False)`: whoever pads on the left, or puts a
+special token before, adds as many. An item that a prompt lacks stands at -1.
 
 Shapes: N prompts, K occurrences of an item in the prompt that has most, T tokens of the longest prompt.
 """

@@ -102,9 +102,9 @@ def over_rows(
     accelerator: Accelerator | None = None,
     label: str = "",
 ) -> list[T]:
-    """What `run` gives for each of the rows of these lengths, asked for a batch at a time, without gradients or dropout.
+    """What `run` gives for each of the rows of these lengths, asked for a batch at a time.
 
-    With several processes, each runs its share of the rows, and all return everything.
+    Without gradients and dropout. With several processes, each runs its share of the rows, and all return everything.
     """
     rank, world = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
     longest_first = sorted(range(len(lengths)), key=lambda row: -lengths[row])

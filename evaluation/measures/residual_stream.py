@@ -1,8 +1,8 @@
 """The residual stream of a model, layer by layer: read it, or put another one in and let the model go on from there.
 
-The decoder layers are found by the model's own structure: the first list of modules that is as long as its configuration
-says there are layers. Layer l of L is what goes into the l-th of them, from 0 (the embeddings); L is what the last one
-gives, before the final norm.
+The decoder layers are found by the model's own structure: the first list of modules that is as long as its
+configuration says there are layers. Layer l of L is what goes into the l-th of them, from 0 (the embeddings); L is what
+the last one gives, before the final norm.
 
 Shapes: S sequences of T tokens, D channels.
 """

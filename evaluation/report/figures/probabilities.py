@@ -38,8 +38,8 @@ def probabilities(experiment: Experiment, looks: Looks) -> Drawing | None:
     if len(experiment.runs) > 1:
         bands = f"Lines are means of {len(experiment.runs)} runs, bands reach from the lowest to the highest."
     return drawing, (
-        f"{_seen(experiment, table)}The probability that the model gives, among all possible answers, to the right move "
-        f"and to the move that the names are bound to. {bands}"
+        f"{_seen(experiment, table)}The probability that the model gives, among all possible answers, to the right "
+        f"move and to the move that the names are bound to. {bands}"
     )
 
 
