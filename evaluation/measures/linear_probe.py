@@ -4,7 +4,7 @@ All places are fitted together as stacked matrix products, so that a probe costs
 solutions of linear equations. Rows are split by group: what is tested belongs to a group (a pair of names, a pile) that
 the probe has not seen. How much to shrink is chosen on a part of the training groups.
 
-Shapes: P places, N rows, D channels, C classes, F folds.
+Shapes: P places, N rows, D channels, C classes.
 """
 
 from collections.abc import Sequence

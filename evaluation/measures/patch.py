@@ -1,9 +1,9 @@
 """The measures `patch` and `patch_noise`: where in the model does the shortcut travel?
 
 `patch` exchanges hidden states between twins, the same game under names that are bound to a move and under neutral
-ones. `restore` runs on the bound names and puts the neutral twin's states in, at one layer and one kind of position at a
-time; `induce` runs on the neutral names and puts the bound twin's in. If the bound move's probability falls (or rises),
-what the names say passes there. `patch_noise` needs no twin: `denoise` runs on names whose embeddings are blurred by
+ones. `restore` runs on the bound names and puts the neutral twin's states in, at one layer and one kind of position at
+a time; `induce` runs on the neutral names and puts the bound twin's in. If the bound move's probability falls (or
+rises), what the names say passes there. `patch_noise` needs no twin: `denoise` runs on names whose embeddings are blurred by
 Gaussian noise and puts the clean states back in (Meng et al. 2022, arXiv:2202.05262).
 
 Tokens are matched by what they are (the first player's last occurrence, the decision), not by their place in the

@@ -2,8 +2,8 @@
 
 A probe learns, from the residual stream at one layer and position, a label: whether the names are bound to a move
 (`cheat bucket`), to which one (`bound move`), the right answer (`right move`), and what the pile leaves modulo each
-divisor of the number of answers (`pile mod d`). Labels of the names are tested on pairs, labels of the game on piles, that
-the probe has not seen, so that a memory of single pairs or piles does not pass for reading.
+divisor of the number of answers (`pile mod d`). Labels of the names are tested on pairs, labels of the game on piles,
+that the probe has not seen, so that a memory of single pairs or piles does not pass for reading.
 
 Shapes: N rows, P positions, L layers, D channels.
 """
@@ -33,7 +33,8 @@ class Probe(Measure):
     """What can linear probes read?"""
 
     columns = ("label", "layer", "position", "n", "accuracy", "low", "high", "chance")
-    read: ClassVar = staticmethod(linear_probe)
+    probed: ClassVar = staticmethod(linear_probe)
+    """From states (P, N, D) and a split to whether each row is read rightly, (P, N)."""
 
     def records(self, subject: Subject) -> list[Row]:
         asked, stream = ask_subject(subject), ResidualStream(subject.model)
@@ -52,7 +53,7 @@ class Probe(Measure):
             if subject.accelerator.is_main_process:
                 for layer, states_PND in zip(layers, states, strict=True):
                     for label, (known_N, split) in splits.items():
-                        right_PN = self.read(states_PND[:, known_N].to(subject.accelerator.device), split)
+                        right_PN = self.probed(states_PND[:, known_N].to(subject.accelerator.device), split)
                         records += [
                             {
                                 "label": label,
@@ -104,7 +105,7 @@ class Probe(Measure):
 class ProbeMlp(Probe):
     """What can probes with one hidden layer read?"""
 
-    read: ClassVar = staticmethod(mlp_probe)
+    probed: ClassVar = staticmethod(mlp_probe)
 
 
 OF_NAMES = ("cheat bucket", "bound move")

@@ -44,8 +44,8 @@ def lens(experiment: Experiment, looks: Looks) -> Drawing | None:
     said = ", ".join(f"{value:.2f} at layer {int(layer)}" for layer, value in at.items() if int(layer) in shown)
     bands = "Bands are 95% intervals of the mean over rows." if len(experiment.runs) == 1 else intervals(experiment)
     return drawing, (
-        f"At step {step:,}, {panels[-1][1]} is {said}. The residual stream of each layer, read by the model's own final "
-        f"norm and unembedding as if it were the last one's ({looks.label(name)}). {bands}"
+        f"At step {step:,}, {panels[-1][1]} is {said}. The residual stream of each layer, read by the model's own "
+        f"final norm and unembedding as if it were the last one's ({looks.label(name)}). {bands}"
     )
 
 

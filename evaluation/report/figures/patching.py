@@ -34,8 +34,8 @@ def patching(experiment: Experiment, looks: Looks) -> Drawing | None:
             draw_heat(axes, cells[cells["position"] != NONE], "value", positions, row == 1, column == 0)
             axes.set_title(f"{label}, step {step:,}\n{kind}: {plain:.0%} unpatched", fontsize=10)
     return drawing, (
-        f"{_seen(table, shown[0][1])}The probability of the bound move in % ({looks.label(name)} and its neutral twins) "
-        "when the hidden states of one layer and kind of position come from the twin. Restore: "
+        f"{_seen(table, shown[0][1])}The probability of the bound move in % ({looks.label(name)} and its neutral "
+        "twins) when the hidden states of one layer and kind of position come from the twin. Restore: "
         f"{KINDS['restore']}; induce: {KINDS['induce']}. Layer 0 holds the embeddings."
     )
 
