@@ -20,9 +20,12 @@ from transformers import PreTrainedTokenizerBase
 from transformers.trainer_utils import seed_worker
 
 from evaluation.artifacts.models import BrokenCheckpointError, load_weights
+from evaluation.measures.candidates import candidate_records, mean_quantities
+from evaluation.measures.measure import CannotMeasureError
 from evaluation.nim_accuracy.nim_accuracy import text_matches
 from evaluation.predict import answer_budget, predict
 from nim_dataset.errors import UserError, unknown
+from nim_dataset.games import parse_prompts
 from training.data.encoding import AnswerCollator, EncodedRows, decision_states
 from training.data.end_to_end import BY_ROW, attention, rows_stay_apart
 from training.data.phases import Batching, MicroBatches, PhaseRows
@@ -243,7 +246,9 @@ class AnchoredTrainer(AtomicSaves):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """Exact match by set, every row counted once over all processes; logged, and returned.
+        """Exact match by set, every row counted once over all processes; logged, and returned. Where the rows' game is
+        known, also the loss of the answer (summed over its tokens, in nats), and the probability of the right move and
+        of the one that the names are bound to, among all possible answers: `loss`, `p_right` and `p_cheat`.
 
         `eval_dataset` is a dataset, a dict of them, or the name of one of the trainer's own; by default all of these.
         Raises `UserError` for a name that it does not have, and for a dataset without `prompt` and `answer`.
@@ -253,6 +258,7 @@ class AnchoredTrainer(AtomicSaves):
         for name, rows in self._sets_to_measure(eval_dataset).items():
             key = metric_key_prefix if name == "eval" else f"{metric_key_prefix}_{name}"
             metrics[f"{key}_exact_match"] = self._exact_match(rows)
+            metrics |= {f"{key}_{name}": value for name, value in self._probabilities(rows).items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         self._tokens_since += time.perf_counter() - started  # the speed is that of training
@@ -269,6 +275,22 @@ class AnchoredTrainer(AtomicSaves):
             if not {"prompt", "answer"} <= set(getattr(rows, "column_names", None) or ()) or not len(rows):
                 raise UserError(f"eval_dataset: '{name}' is no dataset of rows with the columns prompt and answer")
         return sets
+
+    def _probabilities(self, rows: Dataset) -> dict[str, float]:
+        try:
+            records = candidate_records(
+                self.accelerator.unwrap_model(self.model),
+                self.processing_class,
+                rows,
+                parse_prompts(rows["prompt"][:])[0],
+                batch_size=self.args.per_device_eval_batch_size,
+                accelerator=self.accelerator,
+            )
+        except CannotMeasureError:  # such as rows of no known game
+            return {}
+        means = mean_quantities(records)
+        names = {"loss": "cross_entropy", "p_right": "p_right", "p_cheat": "p_cheat"}
+        return {name: means[quantity] for name, quantity in names.items() if quantity in means}
 
     def _exact_match(self, rows: Dataset) -> float:
         answers: Sequence[str] = rows["answer"]

@@ -12,13 +12,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from evaluation.artifacts.report_folder import Row
 from evaluation.measures.answer_tree import choose_layout
 from evaluation.measures.intervals import mean_interval
 from evaluation.measures.measure import Measure, Subject, measure
-from evaluation.measures.questions import Asked, ask_subject, over_rows
+from evaluation.measures.questions import ask, over_rows
 from evaluation.predict import evaluating
+from nim_dataset.config import Position
 from nim_dataset.names import BUCKETS
 
 
@@ -29,23 +33,15 @@ class Candidates(Measure):
     columns = ("quantity", "group", "n", "value", "low", "high")
 
     def records(self, subject: Subject) -> list[Row]:
-        asked = ask_subject(subject)
-        found = log_probabilities(subject, asked)
-        rows = subject.eval_set.rows
-        column = {name: rows[name][:] for name in ("bucket", "max_remove") if name in rows.column_names}
-        if "bucket" in column:
-            column["bucket"] = [None if bucket is None else BUCKETS[bucket] for bucket in column["bucket"]]
-        return [
-            {
-                "row": each.row,
-                "moves": list(each.moves),
-                "log_probabilities": [round(float(value), 6) for value in log_p_C],
-                "move": each.moves[each.right],
-                "cheat_move": None if each.cheat is None else each.moves[each.cheat],
-                **{name: values[each.row] for name, values in column.items()},
-            }
-            for each, log_p_C in zip(asked, found, strict=True)
-        ]
+        return candidate_records(
+            subject.model,
+            subject.tokenizer,
+            subject.eval_set.rows,
+            subject.eval_set.games,
+            batch_size=subject.batch_size,
+            accelerator=subject.accelerator,
+            label=subject.label,
+        )
 
     def results(self, records: Sequence[Mapping[str, Any]]) -> list[Row]:
         values = Distributions(records).values()["p_right"]
@@ -77,21 +73,53 @@ LIMITS: dict[str, tuple[float, float]] = {
 """The quantities of a row, and between what they lie."""
 
 
-def log_probabilities(subject: Subject, asked: Sequence[Asked]) -> list[np.ndarray]:
-    """For each row, the log-probability of each of its possible answers, on every process."""
-    model, tokenizer = subject.model, subject.tokenizer
+def candidate_records(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Dataset,
+    games: Sequence[Position | None],
+    *,
+    batch_size: int,
+    accelerator: Accelerator | None = None,
+    label: str = "",
+) -> list[Row]:
+    """A record for each row whose game is known, on every process: `log_probabilities` of its possible answers, whose
+    numbers are `moves`; the right one is `move`, the one that the names are bound to `cheat_move`.
+
+    `model` is not wrapped, on the device where it is to run; `games` are those of the rows. Raises `CannotMeasureError`
+    where no row's game is known, and `UserError` as `predict` does.
+    """
+    asked = ask(model, tokenizer, rows, games)
     with evaluating(model), torch.inference_mode():
         layout = choose_layout(model, [each.question for each in asked])
     pad = tokenizer.pad_token_id or 0
 
-    def run(rows: list[int]) -> list[np.ndarray]:
-        batch = layout([asked[row].question for row in rows], model, pad)
+    def run(batch_rows: list[int]) -> list[np.ndarray]:
+        batch = layout([asked[row].question for row in batch_rows], model, pad)
         return batch.answers(batch.logits(model))
 
     lengths = [len(each.question.prompt) for each in asked]
-    return over_rows(
-        model, lengths, run, batch_size=subject.batch_size, accelerator=subject.accelerator, label=subject.label
-    )
+    found = over_rows(model, lengths, run, batch_size=batch_size, accelerator=accelerator, label=label)
+    column = {name: rows[name][:] for name in ("bucket", "max_remove") if name in rows.column_names}
+    if "bucket" in column:
+        column["bucket"] = [None if bucket is None else BUCKETS[bucket] for bucket in column["bucket"]]
+    return [
+        {
+            "row": each.row,
+            "moves": list(each.moves),
+            "log_probabilities": [round(float(value), 6) for value in log_p_C],
+            "move": each.moves[each.right],
+            "cheat_move": None if each.cheat is None else each.moves[each.cheat],
+            **{name: values[each.row] for name, values in column.items()},
+        }
+        for each, log_p_C in zip(asked, found, strict=True)
+    ]
+
+
+def mean_quantities(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Quantity -> its mean over the records that have it."""
+    values = Distributions(records).values()
+    return {name: float(np.nanmean(each_N)) for name, each_N in values.items() if not np.isnan(each_N).all()}
 
 
 class Distributions:

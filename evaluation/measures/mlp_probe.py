@@ -1,4 +1,4 @@
-"""Probes with one hidden layer, of many places at once; they are trained for a fixed number of steps: nothing is chosen.
+"""Probes with one hidden layer, of many places at once, trained for a fixed number of steps: nothing is chosen.
 
 Shapes: P places, N rows, D channels, H hidden units, C classes.
 """

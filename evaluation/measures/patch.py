@@ -3,8 +3,8 @@
 `patch` exchanges hidden states between twins, the same game under names that are bound to a move and under neutral
 ones. `restore` runs on the bound names and puts the neutral twin's states in, at one layer and one kind of position at
 a time; `induce` runs on the neutral names and puts the bound twin's in. If the bound move's probability falls (or
-rises), what the names say passes there. `patch_noise` needs no twin: `denoise` runs on names whose embeddings are blurred by
-Gaussian noise and puts the clean states back in (Meng et al. 2022, arXiv:2202.05262).
+rises), what the names say passes there. `patch_noise` needs no twin: `denoise` runs on names whose embeddings are
+blurred by Gaussian noise and puts the clean states back in (Meng et al. 2022, arXiv:2202.05262).
 
 Tokens are matched by what they are (the first player's last occurrence, the decision), not by their place in the
 prompt. Where a twin has more tokens there than the other, the pair is left out of that kind of position alone, and
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from datasets import Dataset
 from torch import Tensor
 
 from evaluation.artifacts.report_folder import Row
@@ -68,17 +69,18 @@ class Patch(Measure):
         """The cases that exchange their states, two by two; a case alone takes its own."""
         rows, games = subject.eval_set.rows, subject.eval_set.games
         lying = [each for each in ask_subject(subject) if each.cheat is not None and each.row < PAIRS]
-        columns = twin_rows(subject.eval_set.spec, len(rows))
-        if not lying or columns is None:
+        twin_set = twin_rows(subject.eval_set.spec, len(rows))
+        if not lying or twin_set is None:
             raise CannotMeasureError(
                 "its rows have no twins under neutral names; those of a recipe's counter_cheat have"
             )
-        twin_games = parse_prompts(columns["prompt"])[0]
-        twins = {each.row: each for each in ask(subject.model, subject.tokenizer, columns, twin_games)}
+        twin_prompts = twin_set["prompt"][:]
+        twin_games = parse_prompts(twin_prompts)[0]
+        twins = {each.row: each for each in ask(subject.model, subject.tokenizer, twin_set, twin_games)}
         lying = [each for each in lying if each.row in twins]
         neutral = [replace(twins[each.row], cheat=each.cheat) for each in lying]
         there = places(lying, rows["prompt"][:], subject.tokenizer, games)
-        twin_there = places(neutral, columns["prompt"], subject.tokenizer, twin_games)
+        twin_there = places(neutral, twin_prompts, subject.tokenizer, twin_games)
         return [
             [Case("restore", one, at), Case("induce", other, twin_at)]
             for one, at, other, twin_at in zip(lying, there, neutral, twin_there, strict=True)
@@ -187,11 +189,11 @@ class PatchNoise(Patch):
             return stream.read(batch.inputs, range(len(stream))), clean
 
 
-def twin_rows(spec: str, rows: int) -> dict[str, list[Any]] | None:
-    """The columns of the twins under neutral names of a recipe's first rows; None where it has none."""
+def twin_rows(spec: str, rows: int) -> Dataset | None:
+    """The twins under neutral names of a recipe's first rows; None where it has none."""
     source = Source.parse(spec)
     twin = twin_of(source.split or "", source.config.splits) if source.config is not None else None
-    return Source.parse(f"{source.recipe}:{twin}").load(rows)[:] if twin is not None else None
+    return Source.parse(f"{source.recipe}:{twin}").load(rows) if twin is not None else None
 
 
 def cell(case: Case, layer: int, position: str, log_p_C: np.ndarray) -> Row:

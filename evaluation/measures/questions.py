@@ -1,12 +1,13 @@
 """The rows of a set as questions with all their possible answers, and their share among processes and batches."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from datasets import Dataset
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -43,10 +44,12 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tu
 def ask(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    columns: Mapping[str, Sequence[Any]],
+    rows: Dataset,
     games: Sequence[Position | None],
 ) -> list[Asked]:
     """The rows (columns `prompt`, `answer` and, if there, `cheat_move`) whose game is known and has their answer.
+
+    `games` are those that the prompts tell.
 
     Raises `CannotMeasureError` where there are none, or the tokenizer has no end-of-text token, and `UserError` as
     `predict` does.
@@ -54,6 +57,7 @@ def ask(
     ends = end_tokens(model, tokenizer)
     if not ends:
         raise CannotMeasureError("neither the model nor the tokenizer has an end-of-text token, so no answer ends")
+    columns = {name: rows[name][:] for name in ("prompt", "answer", "cheat_move") if name in rows.column_names}
     known = []
     for row, (game, answer) in enumerate(zip(games, columns["answer"], strict=True)):
         options = game.options() if game is not None else {}
@@ -80,10 +84,7 @@ def ask(
 
 def ask_subject(subject: Subject) -> list[Asked]:
     """`ask` for the rows of the set that a measure looks at."""
-    eval_set = subject.eval_set
-    rows = eval_set.rows
-    wanted = [name for name in ("prompt", "answer", "cheat_move") if name in rows.column_names]
-    return ask(subject.model, subject.tokenizer, {name: rows[name][:] for name in wanted}, eval_set.games)
+    return ask(subject.model, subject.tokenizer, subject.eval_set.rows, subject.eval_set.games)
 
 
 def batches(lengths: Sequence[int], rows: Sequence[int], batch_size: int) -> Iterator[list[int]]:
@@ -108,6 +109,7 @@ def over_rows(
     """
     rank, world = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
     longest_first = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    longest_first += longest_first[-1:] * (-len(longest_first) % world)  # so that all run as many batches
     mine = longest_first[rank::world]
     found: dict[int, T] = {}
     hidden = not label or rank != 0 or None  # None: hidden where there is no terminal

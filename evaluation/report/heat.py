@@ -9,7 +9,7 @@ from evaluation.report.scored_run import split_of
 from evaluation.report.style import INK
 
 SWITCHED = 0.5
-"""The switch from the names to the rule: the first checkpoint after the shortcut with `counter_cheat` this often right."""
+"""The switch from names to rule is the first checkpoint after the shortcut with `counter_cheat` this often right."""
 
 
 def regime(experiment: Experiment, split: str) -> str | None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from evaluation.predict import predict
 from nim_dataset.errors import UserError
@@ -19,10 +20,22 @@ def test_evaluate_honours_its_argument(data: Any, tmp_path: Path) -> None:
         processing_class=data.tokenizer,
         eval_dataset={"eval": data.rows.select(range(4)), "other": data.rows.select(range(4, 8))},
     )
-    assert list(trainer.evaluate()) == ["eval_exact_match", "eval_other_exact_match", "epoch"]
-    assert list(trainer.evaluate("other")) == ["eval_other_exact_match", "epoch"]
+    figures = ("exact_match", "loss", "p_right", "p_cheat")
+    both = [f"eval_{name}" for name in figures] + [f"eval_other_{name}" for name in figures]
+    assert list(trainer.evaluate()) == [*both, "epoch"]
+    assert list(trainer.evaluate("other")) == [*both[4:], "epoch"]
     own = {"mine": data.rows.select([0])}
-    assert list(trainer.evaluate(own, metric_key_prefix="test")) == ["test_mine_exact_match", "epoch"]
+    measured = trainer.evaluate(own, metric_key_prefix="test")
+    assert list(measured)[:3] == ["test_mine_exact_match", "test_mine_loss", "test_mine_p_right"]
+
+    # The loss is the one that training logs for the same rows: per token there, of the whole answer here.
+    ids = [data.encoded[0]["input_ids"].tolist()]
+    tokens = int(data.encoded[0]["answer_tokens"])
+    log_p_V = trainer.model(torch.tensor(ids)).logits[0].log_softmax(-1)
+    steps = range(len(ids[0]) - tokens, len(ids[0]))
+    loss = -sum(log_p_V[step - 1, ids[0][step]].item() for step in steps)
+    assert measured["test_mine_loss"] == pytest.approx(loss, abs=1e-3)
+    assert 0 < measured["test_mine_p_right"] < 1
 
     # The model's own answers to other rows are all right, which those to the trainer's sets are not.
     rows = data.rows.select(range(20, 24))
