@@ -16,6 +16,7 @@ Shapes: S sequences of T tokens, D channels.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -51,8 +52,8 @@ class Case:
     """What is done to it: `restore`, `induce` or `denoise`."""
     asked: Asked
     """`cheat` is the move that the names are bound to, or those of the twin."""
-    tokens: dict[str, list[int]]
-    """Kind of position -> its tokens, from the start of the prompt."""
+    tokens: dict[str, list[range]]
+    """Kind of position -> the tokens of each occurrence, from the start of the prompt."""
 
 
 States = dict[int, Tensor]
@@ -117,7 +118,7 @@ class Patch(Measure):
             label=subject.label,
         )
         counts = Counter(cell["position"] for cells in found for cell in cells if cell["layer"] == 0)
-        for place in counts:
+        for place in dict.fromkeys(chain.from_iterable(pair[0].tokens for pair in pairs)):
             if lost := len(pairs) - counts[place] // len(pairs[0]):
                 where = f"{self.name}: {subject.eval_set.name}: '{place}'"
                 subject.tell(f"{where} leaves out {lost} of {len(pairs)} pairs, whose tokens there do not align")
@@ -180,7 +181,7 @@ class PatchNoise(Patch):
         scale = NOISE * embeddings.weight.std().item()
         blurred_STD = clean[0].clone()
         for index, case in enumerate(cases):
-            mine = case.tokens["names"]
+            mine = [*chain.from_iterable(case.tokens["names"])]
             draws = torch.Generator().manual_seed(case.asked.row)
             noise_KD = torch.randn((len(mine), blurred_STD.shape[2]), generator=draws).to(blurred_STD) * scale
             for sequence in (batch.row_S == index).nonzero()[:, 0].tolist():
@@ -208,7 +209,7 @@ class Swap:
     """Which tokens are replaced by which, at one kind of position; M of them over the batch."""
 
     cases: list[int]
-    """The cases that have it, with as many tokens as their partner."""
+    """The cases that have it, with as many tokens in each occurrence as their partner."""
     to_2M: Tensor
     """Sequence and token."""
     from_2M: Tensor
@@ -223,13 +224,13 @@ class Swap:
         aligned, to, taken = [], [], []
         for index, case in enumerate(cases):
             mine, other = case.tokens.get(place, []), cases[partners[index]].tokens.get(place, [])
-            if not mine or len(mine) != len(other):
+            if not mine or [*map(len, mine)] != [*map(len, other)]:
                 continue
             aligned.append(index)
             source = sequences_of[partners[index]][0]
             for sequence in sequences_of[index]:
-                to += [(sequence, token + start_S[sequence]) for token in mine]
-                taken += [(source, token + start_S[source]) for token in other]
+                to += [(sequence, token + start_S[sequence]) for token in chain.from_iterable(mine)]
+                taken += [(source, token + start_S[source]) for token in chain.from_iterable(other)]
         return cls(aligned, *(torch.tensor(tokens, dtype=torch.int64).reshape(-1, 2).mT for tokens in (to, taken)))
 
     def applied(self, base_STD: Tensor, source_STD: Tensor) -> Tensor:

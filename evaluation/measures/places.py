@@ -33,13 +33,13 @@ def places(
     prompts: Sequence[str],
     tokenizer: PreTrainedTokenizerBase,
     games: Sequence[Position | None],
-) -> list[dict[str, list[int]]]:
-    """For each row, kind of position -> its tokens, counted from the start of the prompt; those that it has.
+) -> list[dict[str, list[range]]]:
+    """For each row, kind of position -> the tokens of each occurrence, from the start of the prompt; those that it has.
 
     `prompts` and `games` are those of the whole set. Raises as `positions` does.
     """
     found = positions([prompts[each.row] for each in asked], tokenizer, [games[each.row] for each in asked])
-    tokens: list[dict[str, list[int]]] = [{} for _ in asked]
+    tokens: list[dict[str, list[range]]] = [{} for _ in asked]
     for place in PLACES:
         try:
             spans_NK2 = found.at(place) if place != ANSWER_START else None
@@ -48,9 +48,9 @@ def places(
         for row, each in enumerate(asked):
             if spans_NK2 is None:
                 length, stem = len(each.question.prompt), each.question.tree.stem
-                mine = list(range(length, length + stem))
+                mine = [range(length, length + stem)] if stem else []
             else:
-                mine = [token for first, last in spans_NK2[row] if first >= 0 for token in range(first, last + 1)]
+                mine = [range(first, last + 1) for first, last in spans_NK2[row].tolist() if first >= 0]
             if mine:
                 tokens[row][place] = mine
     return tokens

@@ -48,7 +48,7 @@ class Probe(Measure):
         for first in range(0, len(stream) + 1, at_once):
             layers = range(first, min(first + at_once, len(stream) + 1))
             states = hidden_states(
-                subject, stream, asked, [[at[place][-1] for place in shared] for at in where], layers
+                subject, stream, asked, [[at[place][-1][-1] for place in shared] for at in where], layers
             )
             if subject.accelerator.is_main_process:
                 for layer, states_PND in zip(layers, states, strict=True):
