@@ -44,13 +44,22 @@ def _seen(table: pd.DataFrame, step: int) -> str:
     """What restoring does at one step, in sentences: the names at layer 0, and the strongest position of each layer."""
     cells = table[(table["kind"] == "restore") & (table["step"] == step)].set_index(["layer", "position"])["value"]
     plain = float(cells.xs(NONE, level="position").iloc[0])
-    neutral = table[(table["kind"] == "induce") & (table["step"] == step) & (table["position"] == NONE)]["value"]
-    said = f"At step {step:,} the bound move has {plain:.2f} under its names, {float(neutral.iloc[0]):.2f} without them"
+    twins = table[(table["kind"] == "induce") & (table["step"] == step) & (table["position"] == NONE)]["value"]
+    neutral = float(twins.iloc[0])
+    said = (
+        f"At step {step:,} the bound move has a probability of {plain:.2f} under its names, {neutral:.2f} under others"
+    )
+
+    def undone(value: float) -> str:
+        return (
+            f"{value:.2f}, {(plain - value) / (plain - neutral):.0%} of the way" if plain > neutral else f"{value:.2f}"
+        )
+
     if (0, "names") in cells.index:
-        said += f"; with the twin's names at layer 0 {cells[0, 'names']:.2f} is left"
+        said += f"; the neutral twin's names at layer 0 take it to {undone(cells[0, 'names'])}"
     below = cells.drop(NONE, level="position")
     deeper = below[below.index.get_level_values("layer") > 0]
     if len(deeper):
         layer, place = deeper.idxmin()
-        said += f", and deeper most goes through '{place}' at layer {layer} ({deeper.min():.2f} left)"
+        said += f", and of what is deeper '{place}' at layer {layer} does most ({undone(deeper.min())})"
     return said + ". "

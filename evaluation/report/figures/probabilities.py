@@ -32,7 +32,8 @@ def probabilities(experiment: Experiment, looks: Looks) -> Drawing | None:
     for axes, (title, curves) in zip(axes_of, panels, strict=True):
         for name, curve in curves.items():
             draw_curve(axes, curve, label=looks.label(name), **looks.line(name))
-        _finish(axes, experiment, title, list(curves), steps)
+        _finish(axes, experiment, title, steps)
+    draw_chance(axes_of[0], [experiment.chance(name) for name in panels[0][1]])
     drawing.legend(*axes_of[0].get_legend_handles_labels(), loc="outside upper left", ncols=min(5, len(panels[0][1])))
     bands = "Bands are 95% intervals of the mean over rows."
     if len(experiment.runs) > 1:
@@ -43,9 +44,8 @@ def probabilities(experiment: Experiment, looks: Looks) -> Drawing | None:
     )
 
 
-def _finish(axes: Axes, experiment: Experiment, title: str, names: list[str], steps: list[int]) -> None:
+def _finish(axes: Axes, experiment: Experiment, title: str, steps: list[int]) -> None:
     accuracy_axis(axes, "")
-    draw_chance(axes, [experiment.chance(name) for name in names])
     step_axis(axes, steps)
     draw_milestone(axes, "shortcut", "right", [story.shortcut_step for story in experiment.stories])
     draw_milestone(axes, "rule", "left", [story.rule_step for story in experiment.stories])

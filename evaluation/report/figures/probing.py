@@ -31,10 +31,11 @@ def probing(experiment: Experiment, looks: Looks) -> Drawing | None:
             draw_heat(axes, cells, "above", positions, row == len(rows) - 1, column == 0)
             chance = f" (chance {cells['chance'].mean():.0%})" if len(cells) else ""
             axes.set_title(f"{moment}, step {step:,}\n{label}{chance}", fontsize=10)
+    right = _seen(*rows[-1], shown[-1][1]) if len(rows) > 1 else ""
     sets = dict.fromkeys(f"{label} on {looks.label(mine['dataset'].iloc[0])}" for label, mine in rows)
     return drawing, (
-        f"{_seen(*rows[0], shown[0][1])}How much better than chance linear probes on the residual stream are, in "
-        f"percentage points ({', '.join(sets)}). Labels of the names are tested on pairs, labels of the game on piles, "
+        f"{_seen(*rows[0], shown[0][1])}{right}How much better than chance linear probes on the residual stream are, "
+        f"in percentage points ({', '.join(sets)}). Labels of the names are tested on pairs, labels of the game on piles, "
         "that the probe has not seen. Layer 0 holds the embeddings, the highest what goes into the final norm."
     )
 
@@ -48,14 +49,20 @@ def _of(experiment: Experiment, table: pd.DataFrame, label: str, split: str) -> 
 
 
 def _seen(label: str, mine: pd.DataFrame, step: int) -> str:
-    """Where a label is read best at one step, from when on, and what is left at the end, in a sentence."""
-    cells = mine[mine["step"] == step]
-    cells = cells[cells["layer"] > 0] if (cells["layer"] > 0).any() else cells
-    best = cells.loc[(cells["accuracy"] - cells["chance"]).idxmax()]
+    """Where a label is read best at one step, from the names and anywhere, from when on, and at the end."""
+    cells = mine[(mine["step"] == step) & (mine["layer"] > 0)]
+    best = cells.loc[cells["accuracy"].idxmax()]
     if best["low"] <= best["chance"]:
         return f"At step {step:,} the {label} cannot be read at any layer and position. "
     there = mine[(mine["layer"] == best["layer"]) & (mine["position"] == best["position"])]
     first, last = int(there[there["low"] > there["chance"]]["step"].iloc[0]), there.iloc[-1]
-    said = f"The {label} is read best at '{best['position']}', layer {int(best['layer'])}, at step {step:,}: "
-    said += f"{best['accuracy']:.2f} where chance is {best['chance']:.2f}; above chance there from step {first:,} on"
-    return said + f", and {last['accuracy']:.2f} at step {int(last['step']):,}. "
+    said = f"At step {step:,} the {label} is read best at '{best['position']}', layer {int(best['layer'])}: "
+    said += f"{best['accuracy']:.2f} where chance is {best['chance']:.2f}"
+    names = cells[cells["position"].str.startswith("player_")]
+    if label != "right move" and len(names) and not best["position"].startswith("player_"):
+        name = names.loc[names["accuracy"].idxmax()]
+        said += f" (of the names, at '{name['position']}', layer {int(name['layer'])}: {name['accuracy']:.2f})"
+    if int(last["step"]) == step:
+        return said + ". "
+    said += f"; there it is above chance from step {first:,} on"
+    return said + f", and at {last['accuracy']:.2f} at step {int(last['step']):,}. "
