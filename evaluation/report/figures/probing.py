@@ -35,8 +35,8 @@ def probing(experiment: Experiment, looks: Looks) -> Drawing | None:
     sets = dict.fromkeys(f"{label} on {looks.label(mine['dataset'].iloc[0])}" for label, mine in rows)
     return drawing, (
         f"{_seen(*rows[0], shown[0][1])}{right}How much better than chance linear probes on the residual stream are, "
-        f"in percentage points ({', '.join(sets)}). Labels of the names are tested on pairs, labels of the game on piles, "
-        "that the probe has not seen. Layer 0 holds the embeddings, the highest what goes into the final norm."
+        f"in percentage points ({', '.join(sets)}). Labels of the names are tested on pairs, those of the game on "
+        "piles, that the probe has not seen. Layer 0 holds the embeddings, the highest what goes into the final norm."
     )
 
 
