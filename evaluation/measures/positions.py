@@ -74,7 +74,8 @@ class Positions:
         spans_NK2 = self.at(where)
         token_T = np.arange(self.tokens_N.max(initial=0))
         first_NK1, last_NK1 = spans_NK2[:, :, :1], spans_NK2[:, :, 1:]
-        return ((token_T >= first_NK1) & (token_T <= last_NK1) & (first_NK1 >= 0)).any(axis=1)
+        belongs_NKT = (token_T >= first_NK1) & (token_T <= last_NK1) & (first_NK1 >= 0)
+        return np.asarray(belongs_NKT.any(axis=1))
 
 
 def positions(

@@ -43,7 +43,8 @@ class Probe(Measure):
         shared = [place for place in PLACES if place != "names" and all(place in at for at in where)]
         splits = self.splits(subject, asked)
         records: list[Row] = []
-        per_layer = len(asked) * len(shared) * subject.model.get_input_embeddings().weight.shape[1] * 4
+        channels = subject.model.config.get_text_config().hidden_size
+        per_layer = len(asked) * len(shared) * channels * 4  # bytes
         at_once = max(1, MEMORY // per_layer)
         for first in range(0, len(stream) + 1, at_once):
             layers = range(first, min(first + at_once, len(stream) + 1))

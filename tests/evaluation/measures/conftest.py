@@ -25,7 +25,7 @@ from evaluation.eval_sets import load_eval_sets
 from evaluation.measures.measure import Subject
 
 TINY = Path(__file__).resolve().parents[3] / "configs" / "models" / "tiny"
-SIZE = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
+SIZE: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
 CONFIGS: dict[str, Callable[..., Any]] = {
     "gpt_neox": lambda **kw: GPTNeoXConfig(**SIZE, intermediate_size=64, max_position_embeddings=256, **kw),
     "gpt2": lambda **kw: GPT2Config(n_embd=32, n_layer=3, n_head=4, n_positions=256, **kw),

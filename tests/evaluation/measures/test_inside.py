@@ -1,5 +1,7 @@
 """`lens`, `patch` and `probe` against what is known without them; and a sweep that runs them all."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,7 +24,7 @@ from .conftest import CONFIGS, SIZE
 END = "<|endoftext|>"
 
 
-def cells(records: list[dict], kind: str, layer: int, position: str) -> list[float]:
+def cells(records: Sequence[dict], kind: str, layer: int, position: str) -> list[float]:
     return [
         cell["p_cheat"]
         for row in records
