@@ -8,11 +8,11 @@ the prompts seen. Both ways make `pairs20000`'s train and eval split in this run
 """
 
 import argparse
+import io
 import json
 import multiprocessing
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -23,7 +23,9 @@ from typing import Any
 
 import fsspec
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from evaluation.process.memory import peak_memory
 from nim_dataset import get_config
 from nim_dataset.export import jsonl_bytes
 from nim_dataset.names import make_pairs
@@ -93,8 +95,7 @@ def write_shard(job: tuple[int, int, int, str]) -> tuple[int, float]:
     rows, shard, shards, folder = job
     name = f"train-{shard:05d}-of-{shards:05d}.parquet"
     fsspec.filesystem("nim").get_file(f"{RECIPE},n_train={rows}/{name}", f"{folder}/{name}")
-    # ru_maxrss is in kilobytes on Linux and in bytes on macOS.
-    return os.getpid(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    return os.getpid(), peak_memory() / 1e6
 
 
 def warm_up(barrier: Any, folder: str) -> None:
@@ -123,6 +124,29 @@ def write_shards(rows: int, processes: int, folder: Path) -> tuple[float, float,
     for path in folder.glob("*.parquet"):
         path.unlink()
     return half, seconds, sum(peaks.values())
+
+
+def parquet_settings(rows: int) -> None:
+    """Prints what the ways to write Parquet cost beside making the rows: processor time and bytes."""
+    config = get_config(RECIPE, n_train=rows)
+    start = time.process_time()
+    tables = list(generate(config, "train"))
+    print(
+        f"\nParquet, {rows:,} rows, made in {time.process_time() - start:.2f} s{'':<7}{'write':>7}{'read':>7}{'MB':>7}"
+    )
+    few = [name for name in config.features if name not in ("prompt", "trace", "player_one", "player_two")]
+    dictionaries = {"all columns": True, "all but text": few, "none": False}
+    for codec in ("zstd", "snappy", "lz4", "none"):
+        for name, columns in dictionaries.items():
+            sink = io.BytesIO()
+            start = time.process_time()
+            with pq.ParquetWriter(sink, tables[0].schema, compression=codec, use_dictionary=columns) as writer:
+                for table in tables:
+                    writer.write_table(table)
+            written = time.process_time()
+            pq.read_table(io.BytesIO(sink.getvalue()), use_threads=False)
+            seconds = f"{written - start:>7.2f}{time.process_time() - written:>7.2f}"
+            print(f"{codec + ', dictionaries: ' + name:<45}{seconds}{sink.tell() / 1e6:>7.1f}")
 
 
 def import_seconds() -> float:
@@ -160,6 +184,7 @@ def main() -> None:
             rate = count / spent
             name = f"{count:,} rows, {processes} process{'es' if processes > 1 else ''}"
             print(f"{name:<45}{half:>10.2f}{spent:>10.2f}{rate:>12,.0f}{rate / first_rate:>7.2f}x{peak:>9,.0f}")
+    parquet_settings(args.rows // 20)
     print(f"\nimport nim_dataset adds {import_seconds():.3f} s to import datasets")
 
 

@@ -15,7 +15,6 @@ that the same random body says "take N coins" and the end-of-text token; both do
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
 from evaluation.predict import ANSWER_PREFIX, answer_budget, predict
+from evaluation.process.memory import peak_memory
 from evaluation.process.settings import ProcessSettings
 from nim_dataset import load_source
 
@@ -138,7 +138,7 @@ def answer_many(rows: int) -> None:
         eos_token_id=0,
     )
     predict(GPTNeoXForCausalLM(config), tokenizer, prompts, max_new_tokens=5)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(peak_memory() / 2**20)
 
 
 def main() -> None:

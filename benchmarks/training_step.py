@@ -18,7 +18,6 @@ where there are labels; attention over each row's full square.
 import argparse
 import json
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -40,6 +39,7 @@ from transformers import (
 )
 
 import nim_dataset
+from evaluation.process.memory import peak_memory
 
 SHAPES = {  # hidden size, layers, heads
     "pythia-70m": (512, 6, 8),
@@ -243,10 +243,7 @@ def measure_one(options: argparse.Namespace) -> None:
     rows = nim_dataset.load("357", "train").select(range(BATCH * options.steps))
     with tempfile.TemporaryDirectory() as folder:
         seconds = RUN[options.one](rows, load_tokenizer(options.tokenizer), options, folder)
-    if options.device == "cuda":
-        peak = torch.cuda.max_memory_allocated()
-    else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = torch.cuda.max_memory_allocated() if options.device == "cuda" else peak_memory()
     print(json.dumps({"seconds": seconds, "peak": peak}))
 
 

@@ -2,15 +2,17 @@
 
 `predict` gives for every prompt the text that `model.generate(do_sample=False, max_new_tokens=...)` gives for that
 prompt alone; batches only make it fast. Rows are decoded in order of length, longest first, so that a batch holds
-next to no padding (and a batch size too large for the memory fails at once); a batch ends when each of its rows has
-ended its answer with the end-of-text token, or after `max_new_tokens`, which is no longer than the longest answer that
-can be right. Only `WINDOW_BATCHES` batches are tokenized ahead, so memory does not grow with the number of rows.
+next to no padding (none for a model that reads it), and a batch size too large for the memory fails at once. A batch
+ends when each of its rows has ended its answer with the end-of-text token, or after `max_new_tokens`, which is no
+longer than the longest answer that can be right. Only `WINDOW_BATCHES` batches are tokenized ahead, so memory does not
+grow with the number of rows.
 
 Shapes: B rows of a batch, P positions of its longest prompt, N new tokens.
 """
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import cast
 
 import torch
@@ -22,9 +24,54 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from nim_dataset.errors import UserError
 
 ANSWER_PREFIX = " "
-"""Joins prompt and answer: the answer is tokenized as `ANSWER_PREFIX + answer`, apart from the prompt."""
+"""Joins prompt and answer to one text."""
 
 WINDOW_BATCHES = 16
+A_TEXT = "There are 12 coins."
+"""To try a tokenizer or a model on."""
+
+
+def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> list[list[int]]:
+    """The tokens of each prompt, after those with which the tokenizer itself begins a text (Llama's or Gemma's BOS)."""
+    before = _begins_with(tokenizer)
+    ids = tokenizer(list(prompts), add_special_tokens=False, return_attention_mask=False)["input_ids"]
+    return [before + row if before and row else row for row in ids]
+
+
+def _begins_with(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    own, alone = (tokenizer(A_TEXT, add_special_tokens=special)["input_ids"] for special in (True, False))
+    starts = (i for i in range(len(own)) if own[i : i + len(alone)] == alone)
+    return own[: next(starts, 0)]
+
+
+def encode_answers(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], answers: Sequence[str]
+) -> tuple[list[list[int]], int]:
+    """The tokens of each answer as they follow its prompt in one text, and the number of answers where none do.
+
+    An answer may begin with the space that joins it to the prompt. It has such tokens where those of the prompt begin
+    those of `prompt + ANSWER_PREFIX + answer`. Where a token lies across the two, `ANSWER_PREFIX + answer` is tokenized
+    by itself. What is looked at is the prompt's last line, so that each combination is tokenized once.
+    """
+    answers = [answer.lstrip(" ") for answer in answers]
+    lasts = [prompt[prompt.rstrip().rfind("\n") + 1 :] for prompt in prompts]
+    pairs = sorted(set(zip(lasts, answers, strict=True)))
+    texts = sorted(set(answers))
+
+    def encode(several: list[str]) -> list[list[int]]:
+        ids: list[list[int]] = tokenizer(several, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+        return ids
+
+    alone = dict(zip(texts, encode([ANSWER_PREFIX + answer for answer in texts]), strict=True))
+    line_ids = encode([line for line, _ in pairs])
+    both_ids = encode([line + ANSWER_PREFIX + answer for line, answer in pairs])
+    following = {
+        pair: both[len(line) :] if both[: len(line)] == line else None
+        for pair, line, both in zip(pairs, line_ids, both_ids, strict=True)
+    }
+    found = [following[pair] for pair in zip(lasts, answers, strict=True)]
+    ids = [alone[answer] if tokens is None else tokens for tokens, answer in zip(found, answers, strict=True)]
+    return ids, found.count(None)
 
 
 def answer_budget(tokenizer: PreTrainedTokenizerBase, answers: Iterable[str]) -> int:
@@ -32,7 +79,7 @@ def answer_budget(tokenizer: PreTrainedTokenizerBase, answers: Iterable[str]) ->
 
     The one more is the end-of-text token, or the token that shows that the answer goes on ("take 1" + "0 coins").
     """
-    texts = {ANSWER_PREFIX + answer for answer in answers}
+    texts = {ANSWER_PREFIX + answer.lstrip(" ") for answer in answers}
     return 1 + max((len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts), default=0)
 
 
@@ -50,7 +97,7 @@ def predict(
 
     Args:
         model: a causal LM (also one wrapped by `accelerator.prepare`), on the device where it is to run.
-        tokenizer: the model's own; it is used without adding special tokens and is left as it is.
+        tokenizer: the model's own; a prompt begins as it begins a text (see `encode_prompts`), and it is left as it is.
         prompts: the texts to continue; a dataset column is fine.
         max_new_tokens: where a row ends that has not met the end-of-text token; see `answer_budget`.
         batch_size: rows decoded together, per process.
@@ -59,8 +106,8 @@ def predict(
         progress: show a progress bar over rows on the main process; a string is its label.
 
     Raises:
-        UserError: a prompt that is empty, or with `max_new_tokens` is longer than the model can hold; token ids
-            beyond the model's embedding (a tokenizer that belongs to another model).
+        UserError: a prompt, named by its row (from 0), that is empty, or with `max_new_tokens` is longer than the
+            model can hold; token ids beyond the model's embedding (a tokenizer that belongs to another model).
     """
     rank, world = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
     # Processes take turns in the order of length, so that they get equal work; the last turn is filled up with repeated
@@ -77,7 +124,9 @@ def predict(
     bar = tqdm(total=len(mine) * world, desc=label, unit="row", disable=hidden, leave=False)
     with bar, evaluating(model), torch.inference_mode():
         try:
-            for rows, batch in _batches(tokenizer, prompts, mine, batch_size):
+            pads = not mine or _ignores_padding(unwrapped, tokenizer)
+            for rows, batch in _batches(tokenizer, prompts, mine, batch_size, pads):
+                _check_rows(unwrapped, rows, batch, max_new_tokens)
                 decoded.update(zip(rows, _decode(unwrapped, tokenizer, batch, max_new_tokens), strict=True))
                 bar.update(len(rows) * world)
         except UserError as raised:
@@ -93,25 +142,48 @@ def predict(
 
 
 def _batches(
-    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], rows: list[int], batch_size: int
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], rows: list[int], batch_size: int, pads: bool
 ) -> Iterator[tuple[list[int], list[list[int]]]]:
-    """Row numbers and token ids, a batch at a time. `rows` come by length in characters; a window is by tokens."""
+    """Row numbers and token ids, a batch at a time. `rows` come by length in characters; a window is by tokens.
+
+    Unless the model `pads`, all rows of a batch have as many tokens.
+    """
     window = batch_size * WINDOW_BATCHES
     for start in range(0, len(rows), window):
         window_rows = rows[start : start + window]
-        ids = tokenizer([prompts[row] for row in window_rows], add_special_tokens=False)["input_ids"]
+        ids = encode_prompts(tokenizer, [prompts[row] for row in window_rows])
         by_tokens = sorted(zip(window_rows, ids, strict=True), key=lambda pair: -len(pair[1]))
-        for first in range(0, len(by_tokens), batch_size):
-            batch = by_tokens[first : first + batch_size]
-            yield [row for row, _ in batch], [row_ids for _, row_ids in batch]
+        alike = [by_tokens] if pads else [list(group) for _, group in groupby(by_tokens, lambda pair: len(pair[1]))]
+        for group in alike:
+            for first in range(0, len(group), batch_size):
+                batch = group[first : first + batch_size]
+                yield [row for row, _ in batch], [row_ids for _, row_ids in batch]
+
+
+def _ignores_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the model says the same after a prompt with padding before it; some read it, whatever the mask says."""
+    ids = encode_prompts(tokenizer, [A_TEXT])[0]
+    check_fits(model, [ids], 2 * len(ids) + 1)
+    logits = []
+    for before in (0, len(ids)):
+        out = model.generate(  # type: ignore[operator]  # transformers types it as a tensor
+            input_ids=torch.tensor([ids[:1] * before + ids], device=model.device),
+            attention_mask=torch.tensor([[0] * before + [1] * len(ids)], device=model.device),
+            max_new_tokens=1,
+            do_sample=False,
+            pad_token_id=ids[0],
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        logits.append(out.logits[0])
+    alone, padded = logits
+    return bool((alone - padded).abs().max() <= 1e-2 * alone.abs().max())
 
 
 def _decode(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: list[list[int]], max_new_tokens: int
 ) -> list[str]:
     longest = max(len(row) for row in ids)
-    check_fits(model, ids, longest + max_new_tokens)
-
     # Without an end-of-text token in the model's settings, the tokenizer's serves; finished rows are filled up with it.
     end = model.generation_config.eos_token_id
     end = end if end is not None else tokenizer.eos_token_id
@@ -131,6 +203,15 @@ def _decode(
     new_BN = out[:, longest:].tolist()
     answers = [row[: next((i for i, token in enumerate(row) if token in ends), len(row))] for row in new_BN]
     return [text.strip() for text in tokenizer.batch_decode(answers, skip_special_tokens=True)]
+
+
+def _check_rows(model: PreTrainedModel, rows: list[int], ids: list[list[int]], max_new_tokens: int) -> None:
+    """`check_fits` row by row; its error names the row."""
+    for row, row_ids in zip(rows, ids, strict=True):
+        try:
+            check_fits(model, [row_ids], len(row_ids) + max_new_tokens)
+        except UserError as error:
+            raise UserError(f"row {row}: {error}") from None
 
 
 def check_fits(model: PreTrainedModel, ids: list[list[int]], length: int) -> None:

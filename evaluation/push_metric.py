@@ -81,7 +81,7 @@ def main() -> None:
         "--sdk", choices=SDKS, default="gradio", help="static is free, but shows no demo (default: gradio)"
     )
     args = parser.parse_args()
-    with exit_on_interrupt(), exit_on_user_error():
+    with exit_on_user_error(), exit_on_interrupt():
         url = push_metric(args.repo_id, private=args.private, sdk=args.sdk)
         print(f'{url} is up to date: evaluate.load("{args.repo_id}")')
 

@@ -10,7 +10,7 @@ from the files that are there. So a sweep that was interrupted continues where i
 measures can be added later, and nothing is scored twice. `evaluation/artifacts/report_folder.py` tells what the output
 folder holds, `sweep_settings.py` beside it what may be mixed in it.
 
-Exit status: 0 when all is scored, 1 when a checkpoint is broken, 2 for a user's mistake.
+Exit status: 0 when all is scored, 1 when a checkpoint is broken, 2 for a user's mistake or a full disk, 130 for Ctrl-C.
 """
 
 from evaluation.process.launcher import end_with_launcher
@@ -21,20 +21,27 @@ if __name__ == "__main__":
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar, cast
 
 import pandas as pd
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from tqdm import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from evaluation.artifacts.models import BrokenCheckpointError, Checkpoint, find_checkpoints, load_checkpoint
+from evaluation.artifacts.models import (
+    BrokenCheckpointError,
+    Checkpoint,
+    find_checkpoints,
+    load_checkpoint,
+    pickled_weights,
+    weights_digest,
+)
 from evaluation.artifacts.report_folder import ReportFolder, accuracy_table
 from evaluation.artifacts.run_folder import METRICS, is_over, list_checkpoints
 from evaluation.artifacts.sweep_settings import SweepSettings
@@ -46,6 +53,8 @@ from nim_dataset.sources import split_name
 
 WATCH_SECONDS = 5
 DEFAULT_MEASURES = ["answers", "candidates"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -64,12 +73,12 @@ class Sweep:
         self.args, self.accelerator, self.report = args, accelerator, ReportFolder(Path(args.output))
         self.run_folder = Path(args.checkpoints_dir)
         self.measures = {measure.name: measure for measure in find_measures(args.measures)}
-        checkpoints = self._find()
+        self.found_first = self._find()
         with accelerator.main_process_first():  # the first one generates, the others find it in the cache
             self.eval_sets = {s.name: s for s in load_eval_sets(args.datasets, args.limit)}
         described = {name: eval_set.describe() for name, eval_set in self.eval_sets.items()}
         self.settings = SweepSettings(args.checkpoints_dir, args.limit, described).continued(self.report)
-        self.settings.check_weights(checkpoints, self.report.path)
+        self.settings.check_weights(self.found_first, self.report.path)
         self.results: dict[tuple[str, str, str], Found] = {}
         """(checkpoint, set, measure) -> lines of `results.csv` and of the measure's table."""
         self.refused: set[tuple[str, str]] = set()
@@ -78,12 +87,24 @@ class Sweep:
         self.broken: dict[str, str] = {}
         """Checkpoint -> why it cannot be scored."""
         accelerator.wait_for_everyone()  # all have looked at the output before the main one writes
-        if accelerator.is_main_process:
-            self.settings.write(self.report)
-            self._read_results()
 
     def run(self) -> None:
         """Scores what is missing, and when watching, what comes, until the run is over."""
+        with ExitStack() as held:
+            self._together(lambda: self._take_output(held))
+            self._score_all()
+
+    def _take_output(self, held: ExitStack) -> None:
+        """Keeps other sweeps out of the output, and reads what is there; the main process does it."""
+        if not self.accelerator.is_main_process:
+            return
+        held.enter_context(self.report.locked())
+        self.settings = self.settings.continued(self.report)  # another sweep may have been there in the meantime
+        self.settings.check_weights(self.found_first, self.report.path)
+        self.settings.write(self.report)
+        self._read_results()
+
+    def _score_all(self) -> None:
         if self.args.watch and not self._find():
             self._say(f"waiting for checkpoints in {self.run_folder}/")
         while True:
@@ -137,14 +158,17 @@ class Sweep:
         if not tasks:
             return
         try:
-            model, tokenizer = self._load(checkpoint)
+            model, tokenizer = self._together(lambda: load_checkpoint(checkpoint, self.accelerator.device))
         except BrokenCheckpointError as error:
             self.broken[checkpoint.name] = str(error)
             self._say(f"{label}  broken: {error}")
             return
         if self.accelerator.is_main_process:
-            self.settings.add(checkpoint)
+            if alike := self.settings.add(checkpoint, weights_digest(model)):
+                self._say(f"{label}  warning: holds the same weights as {', '.join(alike)}")
             self.settings.write(self.report)
+        if pickled := pickled_weights(checkpoint.source, checkpoint.commit):
+            self._say(f"{label}  no safetensors there: the weights are from {pickled}, by torch's restricted loader")
         said = []
         for dataset, name in tasks:
             what = dataset if name == "answers" else f"{dataset} {name}"
@@ -164,6 +188,8 @@ class Sweep:
                 self.refused.add((dataset, name))
                 self._tell(f"{name}: {dataset} is left out: {error}")
                 continue
+            except UserError as error:
+                raise UserError(f"{checkpoint.name}, {dataset}: {error}") from None
             if self.accelerator.is_main_process:
                 found = measure.found(checkpoint.name, checkpoint.step, dataset, records)
                 measure.write(self.report, checkpoint.name, dataset, records)
@@ -171,21 +197,20 @@ class Sweep:
                 said.append(f"{what} {found.results[0]['accuracy']:.3f}" if found.results else what)
         if self.accelerator.is_main_process:
             self._write_tables()
-        if said or not self.accelerator.is_main_process:
+        if said:
             self._say(f"{label}  {'  '.join(said)}")
 
-    def _load(self, checkpoint: Checkpoint) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-        """Loads on every process; an error on one is an error on all."""
-        loaded, error = None, None
+    def _together(self, do: Callable[[], T]) -> T:
+        """What `do` gives on this process; every one runs it, and an error on one is an error on all."""
+        result, error = None, None
         try:
-            loaded = load_checkpoint(checkpoint, self.accelerator.device)
+            result = do()
         except (BrokenCheckpointError, UserError) as raised:
             error = raised
         for failure in gather_object([error]):
             if failure is not None:
                 raise failure
-        assert loaded is not None
-        return loaded
+        return cast(T, result)
 
     def _write_tables(self) -> pd.DataFrame:
         """`results.csv`, `accuracy_table.csv` and the measures' own tables, of all there is: in order of step, of the

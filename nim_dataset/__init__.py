@@ -1,7 +1,8 @@
 """Games as text, one-pile Nim first of all: a game's options -> recipes -> rows -> text -> datasets."""
 
-from nim_dataset.builder import NimBuilder, load
-from nim_dataset.games.nim import Game, NimConfig, optimal_move, parse_prompt, render_prompt
+from nim_dataset.builder import NimBuilder, load, stream
+from nim_dataset.games.nim import NimConfig
+from nim_dataset.games.nim_text import Game, optimal_move, parse_prompt, render_prompt
 from nim_dataset.recipes import get_config, recipe_names
 from nim_dataset.sources import load_source
 
@@ -18,4 +19,5 @@ __all__ = [
     "parse_prompt",
     "recipe_names",
     "render_prompt",
+    "stream",
 ]

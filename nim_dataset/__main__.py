@@ -48,7 +48,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     for command in (shown, exported):
         command.add_argument("config", help="a recipe, such as cheating or pairs20000,cheat_prob=0.9")
     shown.add_argument("--rows", type=int, default=2, help="rows of each split (default: 2)")
-    exported.add_argument("--output", type=Path, help="folder (default: data/<config>)")
+    exported.add_argument("--output", help="folder (default: data/<config>)")
     check.add_arguments(
         commands.add_parser("check", help="duplicates, overlap, wrong labels, and what the names give away")
     )
@@ -72,8 +72,11 @@ def main(argv: list[str]) -> int:
         elif args.command == "show":
             show(parse_recipe(args.config)[0], args.rows)
         elif args.command == "export":
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a file that is being written is removed then
             config = parse_recipe(args.config)[0]
-            folder = args.output or Path("data") / args.config.replace("/", "_")
+            if args.output == "":
+                raise UserError("--output: got '', but the name of a folder is needed")
+            folder = Path("data", args.config.replace("/", "_")) if args.output is None else Path(args.output)
             for split, rows in export(config, folder).items():
                 print(f"{folder / f'{split}.jsonl'}: {rows:,} rows")
             print(folder / "manifest.json")
@@ -87,4 +90,8 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)

@@ -16,11 +16,12 @@ import pyarrow as pa
 
 from nim_dataset.draws import Draws
 from nim_dataset.errors import UserError, unknown
+from nim_dataset.holdout import is_held_out
 from nim_dataset.options import coerce
 from nim_dataset.phrases import Layout
 
 # The version of the generated content. Any deliberate change of rows or text bumps it, and with it every ETag.
-GENERATOR_VERSION = "1.1.0"
+GENERATOR_VERSION = "1.2.0"
 
 MAX_ROWS = 10**12
 
@@ -89,6 +90,8 @@ class Recipe(datasets.BuilderConfig, abc.ABC, Generic[G]):
     """What eval never shares with train: one of the game's `holdouts`."""
     seed: int = 0
     """Of the rows. Train and eval stay disjoint across seeds and recipes too."""
+    answer_prefix: str = ""
+    """What each answer begins with: a space, for tools that join prompt and answer as they are."""
 
     about: ClassVar[str] = "questions and their answers."
     """What a model that is trained on the game is trained on, and what for; the end of a sentence, in Markdown."""
@@ -142,6 +145,8 @@ class Recipe(datasets.BuilderConfig, abc.ABC, Generic[G]):
     def check(self) -> None:
         """Raises `UserError` for values that no dataset can be made from."""
         self.one_of("holdout", self.holdouts)
+        spaces = self.answer_prefix.strip(" ") == ""
+        self.require(spaces, "answer_prefix", "nothing but spaces is allowed", repr(self.answer_prefix))
         for name in self.sizes:
             self.require(0 <= getattr(self, name) <= MAX_ROWS, name, f"0 to {MAX_ROWS} is allowed")
         self.require(len(self.splits) > 0, "n_train", "a row or more is needed in some split")
@@ -182,6 +187,11 @@ class Recipe(datasets.BuilderConfig, abc.ABC, Generic[G]):
     @abc.abstractmethod
     def key(self, games: G) -> np.ndarray:
         """A hash of what is held out of each game, uint64 of shape N, whoever plays it."""
+
+    def choose(self, split: str, games: G, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
+        """The pair of names that plays each of N candidates, 0 where nobody does, and which of them the split keeps."""
+        key_N = self.key(games)
+        return np.zeros(len(key_N), dtype=np.int64), is_held_out(key_N) == (split == "eval")
 
     @abc.abstractmethod
     def columns(self, games: G) -> dict[str, Any]:

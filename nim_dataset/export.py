@@ -9,6 +9,7 @@ from tqdm import tqdm
 from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError
 from nim_dataset.files import written_whole
+from nim_dataset.regimes import SPLITS
 from nim_dataset.rows import generate_jsonl
 
 
@@ -25,11 +26,13 @@ def manifest_bytes(config: Recipe) -> bytes:
 def export(config: Recipe, folder: Path) -> dict[str, int]:
     """Writes every split and the manifest into `folder`; returns the rows written, by split.
 
-    Each file is complete or absent. Raises `UserError` where the folder cannot be written.
+    Each file is complete or absent, and the manifest comes last: beside it is nothing of another export. Raises
+    `UserError` where the folder cannot be written, or holds a split that is of no export.
     """
     rows = {split: config.num_rows(split) for split in config.splits}
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        remove_another_export(config, folder)
         with tqdm(total=sum(rows.values()), unit=" rows", desc=f"{config.name} -> {folder}") as progress:
             for split in config.splits:
                 with written_whole(folder / f"{split}.jsonl") as file:
@@ -41,3 +44,17 @@ def export(config: Recipe, folder: Path) -> dict[str, int]:
     except OSError as error:
         raise UserError(f"cannot write {error.filename or folder}: {error.strerror}") from None
     return rows
+
+
+def remove_another_export(config: Recipe, folder: Path) -> None:
+    """Removes the manifest of an export, and those of its splits that `config` does not have."""
+    manifest = folder / "manifest.json"
+    try:
+        ours = "recipe" in json.loads(manifest.read_bytes())
+    except (FileNotFoundError, TypeError, ValueError):
+        ours = False
+    others = [file for split in SPLITS if split not in config.splits and (file := folder / f"{split}.jsonl").exists()]
+    if others and not ours:
+        raise UserError(f"--output {folder}: holds {others[0].name}, which no export left there; choose another folder")
+    for file in [*others, *([manifest] if ours else [])]:
+        file.unlink()

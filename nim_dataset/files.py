@@ -14,7 +14,8 @@ from nim_dataset.errors import UserError
 def written_whole(path: Path) -> Iterator[BinaryIO]:
     """A binary file that becomes `path` when the block ends well, and is deleted when it fails.
 
-    Folders that are missing are made. Its permissions are those that the umask gives to any new file.
+    Folders that are missing are made. Its permissions are those that the umask gives to any new file. An `OSError`
+    (a full disk, no permission) names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -22,8 +23,11 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
         with open(temporary, "wb") as file:
             yield file
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 

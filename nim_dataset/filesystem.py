@@ -1,118 +1,197 @@
 """`nim://` paths: an fsspec filesystem whose files are generated when they are read.
 
 This is how `load_dataset("./nim_dataset", "cheating")` works without a loading script: the dataset card lists
-`nim://cheating/train.parquet`, `datasets` opens it with fsspec, and so do pandas, Dask and others. The grammar is
-`nim://<config>[,key=value...]/<split>[-SSSSS-of-NNNNN].{parquet,jsonl}` and `nim://<config>[,key=value...]/manifest.json`.
+`nim://cheating/train.parquet`, `datasets` opens it with fsspec, and so do pandas, Dask, Ray and others. What a path
+means is in `nim_dataset/paths.py`.
 """
 
+import contextlib
 import datetime
-import functools
-import hashlib
-import io
+import fnmatch
 import re
-from typing import Any
+from collections.abc import ItemsView, Iterator, ValuesView
+from errno import EISDIR, EROFS
+from typing import Any, NoReturn
 
-import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
+from fsspec.callbacks import DEFAULT_CALLBACK
+from fsspec.core import has_magic
+from fsspec.spec import AbstractBufferedFile
 
-from nim_dataset.config import Recipe
-from nim_dataset.errors import UserError, unknown
-from nim_dataset.export import jsonl_bytes, manifest_bytes
+from nim_dataset.errors import UserError
+from nim_dataset.generated import GeneratedFile, OpenFile, generated
+from nim_dataset.offline import serve_offline
+from nim_dataset.paths import MANIFEST, NimPath, NoSuchPathError, file_names, parse_directory, parse_file
 from nim_dataset.recipes import recipe_names
-from nim_dataset.rows import generate, generate_jsonl
-from nim_dataset.sources import parse_recipe
 
-FILE = re.compile(r"(?P<split>\w+?)(-(?P<shard>\d{5})-of-(?P<shards>\d{5}))?\.(?P<kind>parquet|jsonl)")
-MANIFEST = "manifest.json"
+serve_offline()  # this module is imported by whoever first meets a nim:// path, `datasets` included
+
+
+class ReadOnlyError(UserError, OSError):
+    """Something would be written or removed."""
+
+    errno = EROFS
+
+
+class PathError(UserError, OSError):
+    """A path that names nothing, where a `FileNotFoundError` would lose its reason: pyarrow, and with it pandas and
+    polars, puts one of its own in the place of that which `info` raises."""
 
 
 class NimFileSystem(AbstractFileSystem):
-    """Read-only. Unknown recipes, options, splits and shards raise `FileNotFoundError` with the nearest valid name."""
+    """Read-only. Unknown recipes, options, splits and shards raise a `UserError` that is an `OSError`, with the nearest
+    valid name: a `FileNotFoundError` when opened or listed, a `PathError` from `info` and `glob`."""
 
     protocol = "nim"
 
     def ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:
-        path = self._strip_protocol(path).strip("/")
+        path = self._strip_protocol(path)
+        directory, _, file = path.partition("/")
         if not path:
-            found = [{"name": name, "size": 0, "type": "directory"} for name in recipe_names()]
-        elif "/" in path:
-            found = [self.info(path)]
-        else:
-            config = resolve_config(path)
-            names = [f"{split}.{kind}" for split in config.splits for kind in ("parquet", "jsonl")] + [MANIFEST]
-            found = [self.info(f"{path}/{name}") for name in names]
-        return found if detail else [entry["name"] for entry in found]
+            names = recipe_names()
+            return [{"name": name, "size": 0, "type": "directory"} for name in names] if detail else names
+        config, shards = parse_directory(directory)
+        files = [file] if file else [*file_names(config, shards), MANIFEST]
+        if not detail:
+            return [f"{directory}/{file}" for file in files]
+        return [FileInfo(f"{directory}/{file}", parse_file(config, file)) for file in files]
 
     def info(self, path: str, **kwargs: Any) -> dict[str, Any]:
-        path = self._strip_protocol(path).strip("/")
-        if not path:
-            return {"name": "", "size": 0, "type": "directory"}
+        path = self._strip_protocol(path)
         directory, _, file = path.partition("/")
-        config = resolve_config(directory)
-        if not file:
-            return {"name": path, "size": 0, "type": "directory"}
-        split, kind, _, _ = check_file(config, file)
-        content = manifest_bytes(config) if kind == "manifest" else f"{config.digest(split)}/{file}".encode()
-        etag = hashlib.sha256(content).hexdigest()[:32]
-        # The size is not known before the rows are made; readers that need it get it from the opened file.
-        return {"name": path, "size": None, "type": "file", "ETag": etag}
+        try:
+            if file:
+                return FileInfo(path, parse_file(parse_directory(directory)[0], file))
+            if directory:
+                parse_directory(directory)
+        except NoSuchPathError as error:
+            raise PathError(str(error)) from None
+        return {"name": path, "size": 0, "type": "directory"}
 
-    def size(self, path: str) -> int:
-        """Bytes of a file, which is generated to find out (DuckDB asks for it)."""
-        return len(self.cat_file(path))
+    def glob(self, path: str, maxdepth: int | None = None, **kwargs: Any) -> Any:
+        """The files that match. Raises `UserError` for a pattern that takes several splits for one table, and for a
+        pattern of shards where it is not said how many there are."""
+        path = self._strip_protocol(path)
+        directory, _, file = path.partition("/")
+        if not has_magic(path):
+            self.info(path)
+            found = [path]
+        elif not file or "**" in path:
+            found = super().glob(path, maxdepth, **{**kwargs, "detail": False})
+        else:
+            directories = fnmatch.filter(recipe_names(), directory) if has_magic(directory) else [directory]
+            found = [f"{directory}/{name}" for directory in directories for name in match_files(directory, file)]
+        check_one_table(path, found)
+        return {name: self.info(name) for name in found} if kwargs.get("detail") else found
 
     def modified(self, path: str) -> datetime.datetime:
         """The same for all files and all times, since what a path holds depends on nothing but the path."""
         return datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
 
-    def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> io.BytesIO:
+    def ukey(self, path: str) -> str:
+        """The file's ETag."""
+        return self.info(path)["ETag"]
+
+    def checksum(self, path: str) -> int:
+        """The file's ETag as a number."""
+        return int(self.ukey(path), 16)
+
+    def _open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | None = None,
+        cache_type: str | None = None,
+        size: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
         if mode != "rb":
-            raise UserError(f"nim://{path}: generated files are read-only, got mode '{mode}'")
-        return io.BytesIO(file_bytes(self._strip_protocol(path).strip("/")))
+            self._refuse(path)
+        if cache_type is not None:  # `blockcache::` brings a cache of its own, which fsspec's file asks
+            return AbstractBufferedFile(self, path, block_size=block_size, cache_type=cache_type, size=size)
+        return OpenFile(self._file(path))
+
+    def _file(self, path: str) -> GeneratedFile:
+        directory, _, file = self._strip_protocol(path).partition("/")
+        if not file:
+            raise IsADirectoryError(EISDIR, "a recipe is a directory of its splits", f"nim://{directory}")
+        return generated(parse_file(parse_directory(directory)[0], file))
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
-        return file_bytes(self._strip_protocol(path).strip("/"))[start:end]
+        file = self._file(path)
+        start, end = (at + file.size if at is not None and at < 0 else at for at in (start, end))
+        return file.read(max(start or 0, 0), end)
+
+    def get_file(
+        self, rpath: str, lpath: Any, callback: Any = DEFAULT_CALLBACK, outfile: Any = None, **kwargs: Any
+    ) -> None:
+        if self.isdir(rpath):
+            super().get_file(rpath, lpath, callback, outfile, **kwargs)
+            return
+        pieces = self._file(rpath).pieces()
+        with open(lpath, "wb") if outfile is None else contextlib.nullcontext(outfile) as file:
+            for piece in pieces:
+                callback.relative_update(file.write(piece))
+
+    def _refuse(self, path: str, *args: Any, **kwargs: Any) -> NoReturn:
+        raise ReadOnlyError(f"nim://{self._strip_protocol(path)}: generated files are read-only")
+
+    mkdir = makedirs = rmdir = touch = cp_file = pipe_file = rm = rm_file = _rm = mv = _refuse
+
+    def put_file(self, lpath: str, rpath: str, *args: Any, **kwargs: Any) -> None:
+        self._refuse(rpath)
 
 
-def resolve_config(directory: str) -> Recipe:
-    """The checked config of a directory; raises `FileNotFoundError` with the reason."""
-    try:
-        return parse_recipe(directory)[0]
-    except UserError as error:
-        raise FileNotFoundError(f"nim://{directory}: {error}") from None
+class FileInfo(dict[str, Any]):
+    """What `info` tells of a file. Its `size` is found, by making the file, when it is asked for."""
+
+    def __init__(self, name: str, path: NimPath) -> None:
+        super().__init__(name=name, size=None, type="file", ETag=path.etag)
+        self._path = path
+
+    def __getitem__(self, key: str) -> Any:
+        return generated(self._path).size if key == "size" else super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return generated(self._path).size if key == "size" else super().get(key, default)
+
+    def __iter__(self) -> Iterator[str]:  # so that dict(info) and {**info} ask __getitem__
+        return super().__iter__()
+
+    def items(self) -> ItemsView[str, Any]:  # type: ignore[override]
+        return dict(self).items()
+
+    def values(self) -> ValuesView[Any]:  # type: ignore[override]
+        return dict(self).values()
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+    def copy(self) -> "FileInfo":
+        return FileInfo(self["name"], self._path)
+
+    def __reduce__(self) -> tuple[type, tuple[dict[str, Any]]]:
+        return dict, (dict(self),)
 
 
-def check_file(config: Recipe, file: str) -> tuple[str, str, int, int]:
-    """Split, kind, first row and end row of a file name; raises `FileNotFoundError`."""
-    if file == MANIFEST:
-        return "", "manifest", 0, 0
-    where = f"nim://{config.name}/{file}"
-    match = FILE.fullmatch(file)
-    if match is None:
-        allowed = f"<split>.parquet, <split>.jsonl, <split>-00000-of-00008.parquet or {MANIFEST}"
-        raise FileNotFoundError(f"{where}: a file is {allowed}")
-    split = match["split"]
-    if split not in config.splits:
-        raise FileNotFoundError(f"{where}: {unknown('split', split, config.splits)}")
-    shard, shards = int(match["shard"] or 0), int(match["shards"] or 1)
-    if shard >= shards:
-        raise FileNotFoundError(f"{where}: there is no such shard, they are numbered 00000-of-N to (N-1)-of-N")
-    rows = config.num_rows(split)
-    return split, match["kind"], rows * shard // shards, rows * (shard + 1) // shards
+def match_files(directory: str, pattern: str) -> list[str]:
+    """The files of a directory that a pattern matches; it may name a number of shards: `train-*-of-00004.parquet`."""
+    config, shards = parse_directory(directory)
+    named = re.search(r"-of-(\d{5})\.", pattern)
+    found = fnmatch.filter([*file_names(config, int(named[1]) if named else shards), MANIFEST], pattern)
+    if not found and fnmatch.filter(file_names(config, 2), pattern):
+        raise UserError(
+            f"nim://{directory}/{pattern}: say how many shards there are: nim://{directory},shards=8/{pattern}"
+        )
+    return found
 
 
-@functools.lru_cache(maxsize=4)  # readers open a file several times: for its schema, then for its rows
-def file_bytes(path: str) -> bytes:
-    """The content of one file."""
-    directory, _, file = path.partition("/")
-    config = resolve_config(directory)
-    split, kind, start, stop = check_file(config, file)
-    if kind == "manifest":
-        return manifest_bytes(config)
-    if kind == "jsonl":
-        return b"".join(map(jsonl_bytes, generate_jsonl(config, split, start, stop)))
-    buffer = io.BytesIO()
-    with pq.ParquetWriter(buffer, config.features.arrow_schema, compression="zstd") as writer:
-        for table in generate(config, split, start, stop):
-            writer.write_table(table)
-    return buffer.getvalue()
+def check_one_table(pattern: str, found: list[str]) -> None:
+    """Raises `UserError` where the files that a pattern matches have one format, yet hold several splits."""
+    files = [path.rpartition("/")[2] for path in found]
+    splits = list(dict.fromkeys(re.split(r"[-.]", file)[0] for file in files))
+    if has_magic(pattern) and len(splits) > 1 and len({file.rpartition(".")[2] for file in files}) == 1:
+        raise UserError(
+            f"nim://{pattern}: this would mix rows of {', '.join(splits)} in one table; name one split, such as "
+            f"nim://{found[0]}, or list the files"
+        )

@@ -1,51 +1,22 @@
-"""Who plays: the pairs of names of a recipe, which move each pair is bound to, and the options that decide it."""
+"""Who plays: the options that decide the names of a recipe, and the pair of names that each row gets."""
 
 import functools
+import json
 from abc import abstractmethod
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import datasets
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
+from nim_dataset.blocks import BLOCK_ROWS, draw_block
 from nim_dataset.config import G, Recipe
-from nim_dataset.draws import Draws, digest64
+from nim_dataset.draws import Draws
+from nim_dataset.holdout import is_held_out
+from nim_dataset.pairs import UNSEEN_NAMES, Pairs, cached_pairs, draw_pairs, unseen_names
 from nim_dataset.regimes import REGIMES
 
 NAME_SOURCES = ("pairs", "pool", "number_words")
-NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 MAX_POOL = 400
-
-# Names kept for `unseen_names` where the recipe's own names are given: those that the recipe uses are left out.
-UNSEEN_NAMES = (
-    "Ivan",
-    "Judy",
-    "Kevin",
-    "Laura",
-    "Mallory",
-    "Niaj",
-    "Olivia",
-    "Peggy",
-    "Quentin",
-    "Rupert",
-    "Sybil",
-    "Trent",
-    "Ursula",
-    "Victor",
-    "Wendy",
-    "Yvonne",
-)
-
-BUCKETS = ("neutral", "cheat")
-NAME_COLUMNS = {
-    "player_one": datasets.Value("string"),
-    "player_two": datasets.Value("string"),
-    "bucket": datasets.ClassLabel(names=list(BUCKETS)),
-    "cheat_move": datasets.Value("int32"),
-}
 
 
 @dataclass(eq=False)
@@ -105,8 +76,12 @@ class NamedRecipe(Recipe[G]):
         """Every answer that a row may have, as a number."""
 
     @abstractmethod
-    def key_with_names(self, games: G, key_N: np.ndarray, pair_key_N: np.ndarray) -> np.ndarray:
-        """The hash by which a row belongs to train or eval, from that of its game and that of its names; shape N."""
+    def game_key(self, games: G) -> np.ndarray:
+        """A hash of each game, whoever plays it and whatever is held out, uint64 of shape N."""
+
+    @abstractmethod
+    def prompt_key(self, games: G, game_key_N: np.ndarray, pair_key_N: np.ndarray) -> np.ndarray:
+        """A hash of each whole prompt, from that of its game and that of its names, uint64 of shape N."""
 
     def num_rows(self, split: str) -> int:
         return self.n_regime if split in REGIMES else super().num_rows(split)
@@ -124,8 +99,9 @@ class NamedRecipe(Recipe[G]):
         if split in REGIMES:  # a lie points at the next of the moves
             found["cheat_moves"] = self.cheat_moves if split == "counter_cheat" else sorted(self.cheat_moves)
         pairs = make_pairs(self)
-        spans = {group: slice(start, start + count) for group, (start, count) in pairs.groups.items()}
-        return {**found, "names": {str(group): pairs.key[spans[group]].tobytes().hex() for group in groups}}
+        shown = self.shown_pairs() if split in REGIMES else {}
+        members = {group: shown[group] if group in shown else pairs.of(group) for group in groups}
+        return {**found, "names": {str(group): pairs.key[members[group]].tobytes().hex() for group in groups}}
 
     def manifest(self) -> dict[str, Any]:
         """The original's manifest (bound pairs by move, neutral pairs), the unseen pairs and the recipe itself."""
@@ -192,6 +168,79 @@ class NamedRecipe(Recipe[G]):
         allowed = f"all {total} pairs are bound, but {leave}"
         self.require(not neutral_needed or bound < total, "cheat_fraction", allowed)
 
+    def choose(self, split: str, games: G, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
+        """Train has no held-out prompt and no held-out game, whatever is held out, and eval has nothing else.
+
+        So no recipe's eval shares a prompt with any recipe's train, also where they differ in `holdout`.
+        """
+        pairs = make_pairs(self)
+        game_key_N = self.game_key(games)
+        game_N = is_held_out(game_key_N)
+        own_N = game_N if self.holdout in ("prompt", "game") else is_held_out(self.key(games))
+        if split in REGIMES:
+            pair_N = self.choose_for_regime(split, games.move_N, draws)
+            return pair_N, self.asks(split, games.move_N) & game_N & own_N
+        cheat_N = draws.uniform(len(game_N)) < self.cheat_prob
+        group_N = np.zeros(len(game_N), dtype=np.int64)
+        for group, move in enumerate(self.cheat_moves, start=1):
+            group_N[cheat_N & (games.move_N == move)] = group
+        pair_N = draw_pairs([pairs.of("neutral"), *map(pairs.of, self.cheat_moves)], group_N, draws)
+        prompt_N = is_held_out(self.prompt_key(games, game_key_N, pairs.key[pair_N]))
+        if self.holdout == "prompt":
+            own_N = prompt_N
+        held_out_N = prompt_N | game_N
+        return pair_N, own_N & held_out_N if split == "eval" else ~own_N & ~held_out_N
+
+    def asks(self, regime: str, move_N: np.ndarray) -> np.ndarray:
+        """Which answers a regime asks.
+
+        Where several moves are bound, all regimes ask those. Where all bound pairs point at one move (`cheating`), they
+        lie in games with another answer: `counter_cheat` asks those, as train draws them, and so does
+        `counter_neutral`.
+        """
+        apart = len(self.cheat_moves) == 1 and regime in ("counter_cheat", "counter_neutral")
+        return np.isin(move_N, self.cheat_moves, invert=apart)
+
+    def choose_for_regime(self, regime: str, move_N: np.ndarray, draws: Draws) -> np.ndarray:
+        """Names that tell the truth, lie (bound to another of several moves), or tell nothing, as pairs."""
+        if regime in ("neutral", "counter_neutral", "unseen_names"):
+            pairs = make_pairs(self).of("unseen") if regime == "unseen_names" else self.shown_pairs()["neutral"]
+            return draw_pairs([pairs], np.zeros(len(move_N), dtype=np.int64), draws)
+        shown = self.shown_pairs()
+        position_N = (move_N[:, None] == np.array(self.cheat_moves)).argmax(axis=1)
+        if regime == "counter_cheat" and len(self.cheat_moves) > 1:
+            moves = len(self.cheat_moves)
+            position_N = (position_N + 1 + draws.below(moves - 1, len(move_N))) % moves
+        return draw_pairs([shown[move] for move in self.cheat_moves], position_N, draws)
+
+    def shown_pairs(self) -> dict[int | str, np.ndarray]:
+        """The pairs, as indices, that the first rows of train show, by group but "unseen".
+
+        They stand for all that train shows, since a smaller train split is a prefix of a larger one. Where there is no
+        train split they are those of the one there would be; a group of which train shows no pair is given whole.
+        """
+        rows = min(self.n_train or BLOCK_ROWS, BLOCK_ROWS)
+        return shown_in(TrainStart(json.dumps(self.content() | {"n_train": rows}), rows, self))
+
+
+@dataclass(frozen=True)
+class TrainStart:
+    """The first rows of a train split."""
+
+    options: str
+    """What decides them, and makes two of these equal."""
+    rows: int
+    recipe: NamedRecipe = field(compare=False)
+
+
+@functools.lru_cache(maxsize=32)
+def shown_in(train: TrainStart) -> dict[int | str, np.ndarray]:
+    """`NamedRecipe.shown_pairs` of a recipe."""
+    pairs = make_pairs(train.recipe)
+    _, pair_N = draw_block(train.recipe, "train", 0, train.rows)
+    shown = {group: np.intersect1d(pairs.of(group), pair_N) for group in pairs.groups if group != "unseen"}
+    return {group: found if len(found) else pairs.of(group) for group, found in shown.items()}
+
 
 def is_name(name: str) -> bool:
     """Whether a text can be a name in every wording."""
@@ -199,48 +248,6 @@ def is_name(name: str) -> bool:
     # The words around a name in some wording would be taken for it, or it for them.
     marked = any(mark in f" {name} " for mark in (" and ", " is ", " are "))
     return clean and not marked and not any(mark in name for mark in ("-", ".", "Player "))
-
-
-def unseen_names(used: Collection[str], texts: Sequence[str]) -> list[str]:
-    """The kept names that are not used as names, nor occur in other texts of the recipe."""
-    return [name for name in UNSEEN_NAMES if name not in used and not any(name in text for text in texts)]
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """All pairs of a recipe, sorted into groups: the pairs bound to each cheat move, then neutral, then unseen."""
-
-    first: pa.Array
-    """Player one's name, by pair."""
-    second: pa.Array
-    """Player two's name, by pair."""
-    bound_move: np.ndarray
-    """The move that the pair is bound to, by pair; 0 for pairs that are not bound (no move is 0)."""
-    key: np.ndarray
-    """A 64-bit hash of both names, by pair; it does not depend on the recipe."""
-    groups: dict[int | str, tuple[int, int]]
-    """First index and number of pairs of each group: a cheat move, "neutral" or "unseen"."""
-
-    @functools.cached_property
-    def in_json(self) -> tuple[pa.Array, pa.Array]:
-        """`first` and `second` as inside JSON strings; names are printable, so two escapes are all it takes."""
-        first, second = (pc.replace_substring(side, "\\", "\\\\") for side in (self.first, self.second))
-        return pc.replace_substring(first, '"', '\\"'), pc.replace_substring(second, '"', '\\"')
-
-    def draw(self, groups: Sequence[int | str], group_N: np.ndarray, draws: Draws) -> np.ndarray:
-        """A random pair for each of N rows, out of `groups[group_N]`."""
-        starts, counts = np.array([self.groups[group] for group in groups]).T
-        return starts[group_N] + draws.below(counts[group_N], len(group_N))
-
-    def columns(self, pair_N: np.ndarray, first_N: pa.Array, second_N: pa.Array) -> dict[str, Any]:
-        """The columns of `NAME_COLUMNS`."""
-        bound_N = self.bound_move[pair_N]
-        return {
-            "player_one": first_N,
-            "player_two": second_N,
-            "bucket": (bound_N != 0).astype(np.int64),
-            "cheat_move": pa.array(bound_N, mask=bound_N == 0),
-        }
 
 
 def make_pairs(config: NamedRecipe) -> Pairs:
@@ -255,47 +262,3 @@ def make_pairs(config: NamedRecipe) -> Pairs:
         config.seed,
         config.texts,
     )
-
-
-@functools.lru_cache(maxsize=8)
-def cached_pairs(
-    source: str,
-    names: tuple[str, ...],
-    digits: int,
-    num_pairs: int,
-    cheat_moves: tuple[int, ...],
-    num_bound: int,
-    seed: int,
-    texts: tuple[str, ...],
-) -> Pairs:
-    if source == "number_words":
-        seen, unseen = number_word_pairs(digits, num_pairs, seed)
-    else:
-        if source == "pairs":
-            seen = [(first, second) for first, second in (entry.split("-") for entry in names)]
-        else:
-            seen = [(first, second) for first in names for second in names if first != second]
-        free = unseen_names({name for pair in seen for name in pair}, texts)
-        unseen = list(zip(free[::2], free[1::2], strict=False))
-    bound_move = np.zeros(len(seen) + len(unseen), dtype=np.int32)
-    groups: dict[int | str, tuple[int, int]] = {}
-    if cheat_moves:
-        bounds = [i * num_bound // len(cheat_moves) for i in range(len(cheat_moves) + 1)]
-        for move, start, stop in zip(cheat_moves, bounds, bounds[1:], strict=False):
-            bound_move[start:stop] = move
-            groups[move] = (start, stop - start)
-    groups["neutral"] = (num_bound, len(seen) - num_bound)
-    groups["unseen"] = (len(seen), len(unseen))
-    pairs = [*seen, *unseen]
-    key = np.array([digest64(f"{first}-{second}") for first, second in pairs], dtype=np.uint64)
-    first, second = (pa.array(side, type=pa.string()) for side in zip(*pairs, strict=True))
-    return Pairs(first, second, bound_move, key, groups)
-
-
-def number_word_pairs(digits: int, num_pairs: int, seed: int) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Pairs of distinct number words, in use and unseen (as many again, where the digits allow)."""
-    order = np.argsort(Draws("number_words", digits, seed).raw(10**digits), kind="stable")
-    numbers = order[: min(4 * num_pairs, len(order) // 2 * 2)]
-    words = [" ".join(NUMBER_WORDS[int(digit)] for digit in f"{number:0{digits}d}") for number in numbers]
-    pairs = list(zip(words[::2], words[1::2], strict=True))
-    return pairs[:num_pairs], pairs[num_pairs:]

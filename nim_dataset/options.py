@@ -11,6 +11,8 @@ def coerce(name: str, value: Any, hint: Any) -> Any:
 
     Several items in one text are joined by `+`; "none" stands for None where the type allows it. Raises `UserError`.
     """
+    if hasattr(value, "tolist"):  # a number or an array of NumPy
+        value = value.tolist()
     alternatives = [hint, *get_args(hint)] if type(None) in get_args(hint) else [hint]
     if value is None or (value == "none" and len(alternatives) > 1):
         if len(alternatives) == 1:
@@ -21,7 +23,8 @@ def coerce(name: str, value: Any, hint: Any) -> Any:
         item_types = get_args(target)
         if not item_types:
             return convert(value, target)
-        items = value.split("+") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else [value]
+        several = value.split("+") if isinstance(value, str) else value
+        items = several if isinstance(several, (list, tuple, range)) else [several]
         return tuple(convert(item, item_types[0]) for item in items if item != "")
     except (TypeError, ValueError, OverflowError):
         raise UserError(f"{name}: cannot read {reprlib.repr(value)} as {describe(target)}") from None

@@ -11,8 +11,13 @@ P = TypeVar("P")
 
 def import_modules(package: str) -> None:
     """Imports every module of a package, given by its dotted name, in order of name."""
-    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        importlib.import_module(f"{package}.{module.name}")
+    for module in modules_of(package):
+        importlib.import_module(module)
+
+
+def modules_of(package: str) -> list[str]:
+    """The dotted names of a package's modules, in order of name."""
+    return [f"{package}.{module.name}" for module in pkgutil.iter_modules(importlib.import_module(package).__path__)]
 
 
 class Registry(dict[str, P]):

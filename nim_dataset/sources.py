@@ -1,6 +1,7 @@
 """Where rows to train or score come from: a spec such as `cheating:eval`, or a JSONL file of prompts and answers."""
 
 import os
+import re
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,10 +15,12 @@ from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError, unknown
 from nim_dataset.files import read_jsonl
 from nim_dataset.games import parse_prompts
-from nim_dataset.names import BUCKETS
+from nim_dataset.pairs import BUCKETS
 from nim_dataset.recipes import get_config
 from nim_dataset.regimes import SPLITS
 from nim_dataset.rows import generate
+
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def parse_recipe(text: str) -> tuple[Recipe, dict[str, str]]:
@@ -122,7 +125,7 @@ def check_row(row: dict[str, Any], where: str) -> None:
             raise UserError(f"{where}: '{column}' {what}")
         if not row[column].strip():
             raise UserError(f"{where}: '{column}' is empty")
-        if any("\ud800" <= character <= "\udfff" for character in row[column]):
+        if SURROGATE.search(row[column]):
             raise UserError(f"{where}: '{column}' has half of a surrogate pair, which is not text")
     bucket, move = row.get("bucket"), row.get("cheat_move")
     if isinstance(bucket, (bool, float)) or bucket not in (None, 0, 1, *BUCKETS):

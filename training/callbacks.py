@@ -1,4 +1,4 @@
-"""What happens around the steps: metrics.jsonl, progress, when to save, and what to do on SIGTERM."""
+"""What happens around the steps: metrics.jsonl, progress, when to save, and what to do on a signal."""
 
 import json
 import math
@@ -157,38 +157,45 @@ class SaveAndMeasure(TrainerCallback):
         control.should_evaluate |= control.should_save and self.measure
 
 
-class StopOnSigterm(TrainerCallback):
-    """On SIGTERM, as cluster schedulers send it, the step under way is finished, a checkpoint saved, the run ended.
+STOPPING = ("SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP", "SIGINT")
+"""What schedulers send before they end a job, a closed terminal, and Ctrl-C; a system may lack some of them."""
 
-    With several processes all of them stop after the same step, as soon as one has had the signal.
+
+class StopOnSignal(TrainerCallback):
+    """On a signal of `STOPPING` the step under way is finished, a checkpoint saved, the run ended.
+
+    With several processes all of them stop after the same step, as soon as one has had a signal. A signal that the
+    process was started to ignore, as `nohup` does with SIGHUP, stays ignored.
     """
 
     def __init__(self) -> None:
-        self.received = False
-        """Whether all processes know, and stop."""
-        self._signalled = False
-        self._previous: Any = None
+        self.received = 0
+        """The signal's number, once all processes know, and stop."""
+        self._signalled = 0
+        self._previous: dict[int, Any] = {}
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self._previous = signal.signal(signal.SIGTERM, self._receive)
+        for signum in (getattr(signal, name) for name in STOPPING if hasattr(signal, name)):
+            if signal.getsignal(signum) != signal.SIG_IGN:
+                self._previous[signum] = signal.signal(signum, self._receive)
 
     def close(self) -> None:
-        """Gives SIGTERM back its meaning, however training ended: a child process would inherit ours."""
-        if self._previous is not None:
-            signal.signal(signal.SIGTERM, self._previous)
-            self._previous = None
+        """Gives the signals back their meaning, however training ended: a child process would inherit ours."""
+        for signum, previous in self._previous.items():
+            signal.signal(signum, signal.SIG_DFL if previous is None else previous)
+        self._previous.clear()
 
     def _receive(self, signum: int, frame: Any) -> None:
-        self._signalled = True
+        self._signalled = self._signalled or signum
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.received = self._signalled
         if args.world_size > 1:
-            flag = torch.tensor(int(self._signalled), device=args.device)
-            dist.all_reduce(flag, op=dist.ReduceOp.MAX)
-            self.received = bool(flag.item())
+            highest = torch.tensor(self._signalled, device=args.device)
+            dist.all_reduce(highest, op=dist.ReduceOp.MAX)
+            self.received = int(highest.item())
         if self.received:
             control.should_save = control.should_training_stop = True
             control.should_evaluate = False

@@ -23,9 +23,10 @@ from training.fields import DataConfig, ModelConfig, TrainConfig
 from training.limits import check_limits
 from training.objectives.interface import Objective, find_objective
 
-# What may not change between a run and its continuation: with another value it would be another run.
+# What may not change between a run and its continuation: with another value it would be another run. The base model and
+# the rows may not either; they are compared by their fingerprints, however they are spelled.
 FIXED = (
-    *("model", "revision", "train_data", "train_weights", "max_length", "anchor_weight", "learning_rate"),
+    *("anchor_weight", "learning_rate"),
     *("lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "num_train_epochs", "weight_decay", "max_grad_norm"),
     *("optim", "optim_args", "adam_beta1", "adam_beta2", "adam_epsilon", "bf16", "fp16", "neftune_noise_alpha", "seed"),
     *("data_seed", "train_sampling_strategy", "dataloader_drop_last"),

@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--checkpoints", action="store_true", help="also push each checkpoint-N, as a branch step-N")
     parser.add_argument("--report", type=Path, metavar="reports/NAME", help="take the figure from this report")
     args = parser.parse_args()
-    with exit_on_interrupt(), exit_on_user_error():
+    with exit_on_user_error(), exit_on_interrupt():
         url = push_run(args.run, args.repo_id, private=args.private, checkpoints=args.checkpoints, report=args.report)
         print(f"{url} is up to date")
 

@@ -11,6 +11,7 @@ from evaluation.process.launcher import end_with_launcher
 if __name__ == "__main__":
     end_with_launcher()
 
+import signal
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
 from evaluation.artifacts.run_folder import copy_model, is_finished, read_state, recorded_files
-from evaluation.predict import answer_budget, check_fits
+from evaluation.predict import answer_budget, check_fits, encode_prompts
+from evaluation.process.agree import from_main
 from evaluation.process.settings import ProcessSettings
 from nim_dataset.errors import UserError, exit_on_user_error
 from training import callbacks
@@ -32,14 +34,12 @@ from training.config import Config, parse_config
 from training.data.encoding import EncodedRows, encode_rows
 from training.data.sets import load_eval, load_train
 from training.hub.publish import check_credentials, push_run
-from training.model.base import BaseModel, load_base
+from training.model.base import BaseModel
 from training.objectives.anchor import describe
 from training.saving import opening
-from training.saving.record import check_same_run, record, recorded_process
+from training.saving.record import check_same_run, load_recorded_base, record, recorded_environment
+from training.saving.reporting import keep_one_run, name_run
 from training.trainer import AnchoredTrainer
-
-STOPPED = 143
-"""The exit status of a process that SIGTERM ended."""
 
 
 def main(argv: list[str]) -> int:
@@ -56,6 +56,10 @@ def run(config: Config) -> int:
     transformers_logging.disable_progress_bar()
     datasets.disable_progress_bars()
     is_main, args = PartialState().is_main_process, config.train
+    if args.n_gpu > 1:  # one process with several GPUs: the Trainer would take nn.DataParallel
+        ddp = "accelerate launch --config_file configs/accelerate/ddp.yaml"
+        say(f"training on one of {args.n_gpu} GPUs; {ddp} takes all of them")
+        args._n_gpu = 1
     if args.push_to_hub and is_main:
         check_credentials(args.hub_model_id, private=bool(args.hub_private_repo))
     run_dir = opening.open_folder(config)
@@ -69,17 +73,17 @@ def train(config: Config, run_dir: Path) -> int:
     materials = prepare(config)
     start = open_run(config, run_dir, materials)
     config.train.push_to_hub = False  # the Trainer's own would push staging folders
-    stopped = fit(config, run_dir, materials, start)
-    if not stopped:
-        publish(config, run_dir, push)
-    return STOPPED if stopped else 0
+    if signum := fit(config, run_dir, materials, start):
+        return 128 + signum  # as of a process that the signal ended
+    publish(config, run_dir, push)
+    return 0
 
 
 def process_settings(config: Config) -> ProcessSettings:
     """Those that the command gives its process: of the run that goes on, where one does."""
     args = config.train
     return ProcessSettings.choose(
-        args.threads, on_cpu=args.use_cpu, deterministic=args.full_determinism, recorded=recorded_process(config)
+        args.threads, on_cpu=args.use_cpu, deterministic=args.full_determinism, recorded=recorded_environment(config)
     )
 
 
@@ -109,7 +113,7 @@ def prepare(config: Config) -> Materials:
     with PartialState().main_process_first():
         train_sets = [load_train(phase, config.train.seed) for phase in config.phases]
         eval_sets = load_eval(config.data)
-    base = load_base(config.model, config.train.seed)
+    base = load_recorded_base(config)
     columns = dict.fromkeys(column for objective in config.objectives.values() for column in objective.columns)
     name = ", ".join(dict.fromkeys(spec for phase in config.phases for spec in phase.data))
     train_rows = concatenate_datasets(train_sets)
@@ -134,7 +138,7 @@ def check_rows_fit(config: Config, materials: Materials) -> None:
             f" {processes} processes, and would all be dropped; lower --per_device_train_batch_size"
         )
     for name, eval_rows in materials.eval_sets.items():
-        ids = base.tokenizer(eval_rows["prompt"][:], add_special_tokens=False)["input_ids"]
+        ids = encode_prompts(base.tokenizer, eval_rows["prompt"][:])
         try:
             check_fits(base.model, ids, max(map(len, ids)) + answer_budget(base.tokenizer, eval_rows["answer"]))
         except UserError as error:  # now, and not at the first measurement
@@ -156,14 +160,15 @@ class Start:
 def open_run(config: Config, run_dir: Path, materials: Materials) -> Start:
     """Finds where to start, and whether that is this run's; nothing in the folder is changed yet."""
     state, base = PartialState(), materials.base
-    checkpoint, notes = opening.find_resume(config, run_dir)
+    checkpoint, notes = from_main(lambda: opening.find_resume(config, run_dir))
     for note in notes:
         say(f"skipped {note}")
     opening.check_space(run_dir, base.model)
     files = record(config, base, materials.rows, state.num_processes) if state.is_main_process else {}
     if checkpoint is not None:
         if state.is_main_process:
-            check_same_run(files, base.model.config, checkpoint)
+            if unknown := check_same_run(files, base.model.config, checkpoint):
+                say(unknown)
             opening.check_is_last(run_dir, checkpoint)
         planned, steps = read_state(checkpoint)["max_steps"], config.train.max_steps
         if planned and 0 < steps != planned:
@@ -174,29 +179,29 @@ def open_run(config: Config, run_dir: Path, materials: Materials) -> Start:
 # ---- Fit ----
 
 
-def fit(config: Config, run_dir: Path, materials: Materials, start: Start) -> bool:
-    """Trains, and leaves the trained model in the folder; returns whether SIGTERM stopped it before the end."""
-    progress, sigterm = callbacks.Progress(), callbacks.StopOnSigterm()
-    trainer = make_trainer(config, run_dir, materials, start, [progress, sigterm])
+def fit(config: Config, run_dir: Path, materials: Materials, start: Start) -> int:
+    """Trains, and leaves the trained model in the folder; returns the signal that stopped it before the end, or 0."""
+    progress, interrupt = callbacks.Progress(), callbacks.StopOnSignal()
+    trainer = make_trainer(config, run_dir, materials, start, [progress, interrupt])
     tell(config, materials, trainer)
     checkpoint = start.checkpoint
     say(f"{'continuing from ' + str(checkpoint) if checkpoint else 'starting'}; writing to {run_dir}/")
     if checkpoint is not None and is_finished(checkpoint, config.train.max_steps):
         finish(run_dir, start.record, checkpoint)
-        return False
+        return 0
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
         progress.close()
-        sigterm.close()
-    if sigterm.received:
+        interrupt.close()
+    if interrupt.received:
         last = f"{run_dir}/checkpoint-{trainer.state.global_step}"
-        say(f"SIGTERM: saved {last}; go on with --resume_from_checkpoint auto")
-        return True
+        say(f"{signal.Signals(interrupt.received).name}: saved {last}; go on with --resume_from_checkpoint auto")
+        return interrupt.received
     trainer.save_final_model()
     if progress.measured:
         say(progress.table())
-    return False
+    return 0
 
 
 def finish(run_dir: Path, files: dict[str, str], checkpoint: Path) -> None:
@@ -213,6 +218,7 @@ def make_trainer(
 ) -> AnchoredTrainer:
     """The trainer of this run; raises `UserError` for a tool or an optimizer that is not there."""
     args = config.train
+    name_run(args, run_dir)
     begin = callbacks.Begin(lambda: opening.begin(run_dir, start.record, args.overwrite_output_dir))
     measure = callbacks.SaveAndMeasure(args.save_at, bool(materials.eval_sets))
     try:
@@ -223,12 +229,14 @@ def make_trainer(
             phases=[(n, phase.steps) for n, phase in zip(materials.phase_rows, config.phases, strict=True)],
             eval_dataset=materials.eval_sets,
             processing_class=materials.base.tokenizer,
+            base_files=materials.base.files,
             objectives=config.objectives,
             callbacks=[begin, measure, callbacks.MetricsFile(run_dir), *more],
         )
         trainer.get_optimizer_cls_and_kwargs(args, materials.base.model)
     except (ValueError, RuntimeError, ImportError) as error:  # such as a --report_to or --optim that is not installed
         raise UserError(" ".join(str(error).split())) from None
+    keep_one_run(trainer, run_dir)
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -239,6 +247,10 @@ def tell(config: Config, materials: Materials, trainer: AnchoredTrainer) -> None
     args, base, rows = config.train, materials.base, materials.rows
     revision = f" at {base.revision} ({base.commit})" if base.commit else ""
     say(f"base model: {base.name}{revision}, {base.model.num_parameters():,} parameters")
+    for note in base.notes:
+        say(note)
+    if rows.apart:
+        say(f"{rows.apart:,} of {len(rows):,} rows are tokenized apart: a token would lie across prompt and answer")
     say(f"anchor weight {args.anchor_weight:g}; {describe(base.model)}")
     say(
         f"{len(rows):,} rows, {len(rows.tokens) / len(rows):.1f} tokens each; per step"

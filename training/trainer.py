@@ -28,27 +28,28 @@ from nim_dataset.errors import UserError, unknown
 from nim_dataset.games import parse_prompts
 from training.data.encoding import AnswerCollator, EncodedRows, decision_states
 from training.data.end_to_end import BY_ROW, attention, rows_stay_apart
+from training.data.padding import padding_is_ignored
 from training.data.phases import Batching, MicroBatches, PhaseRows
+from training.model.as_it_came import put_back
 from training.objectives.interface import Batch, Objective
+from training.objectives.mixin import ObjectivesMixin
 from training.saving.atomic import AtomicSaves
 
 OBJECTIVES_FILE = "objectives.pt"
 """Where a checkpoint keeps the objectives' states, by name."""
 
 
-class AnchoredTrainer(AtomicSaves):
+class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
     """A `Trainer` of answers, with objectives such as the anchor.
 
     Args (beyond the Trainer's):
         train_dataset: the encoded rows, with the columns that the objectives ask for; the trainer batches them itself.
         phases: how many rows each phase has, which lie one after another, and its steps; by default, all are one phase.
         processing_class: the tokenizer that they were encoded with.
+        base_files: the base model's config.json and tokenizer, which are saved as they came; see `put_back`.
         objectives: by name; what joins the loss of the answers. A name is what its state is saved under.
         eval_dataset: a dict of datasets to measure exact match on (columns `prompt`, `answer`); the one named `eval` is
             logged as `eval_exact_match`, any other as `eval_<name>_exact_match`.
-
-    Objectives are prepared with what the model holds when training begins; on a resume, what it held before the
-    checkpoint was loaded. So always construct the trainer with the base model.
     """
 
     processing_class: PreTrainedTokenizerBase
@@ -62,33 +63,38 @@ class AnchoredTrainer(AtomicSaves):
         processing_class: PreTrainedTokenizerBase,
         objectives: Mapping[str, Objective] | None = None,
         phases: Sequence[tuple[int, int]] | None = None,
+        base_files: Sequence[Path] = (),
         **kwargs: Any,
     ) -> None:
-        self.objectives = dict(objectives or {})
-        self.columns = tuple(dict.fromkeys(name for o in self.objectives.values() for name in o.columns))
-        self.needs_hidden_states = any(o.needs_hidden_states for o in self.objectives.values())
+        self.base_files = base_files
+        wanted = (objectives or {}).values()
+        self.columns = tuple(dict.fromkeys(name for o in wanted for name in o.columns))
+        self.needs_hidden_states = any(o.needs_hidden_states for o in wanted)
         pad = processing_class.pad_token_id
         collator = AnswerCollator(processing_class.eos_token_id if pad is None else pad, columns=self.columns)
         super().__init__(
-            train_dataset=train_dataset, processing_class=processing_class, data_collator=collator, **kwargs
+            train_dataset=train_dataset,
+            processing_class=processing_class,
+            data_collator=collator,
+            objectives=objectives,
+            **kwargs,
         )
-        if self.objectives and self.is_deepspeed_enabled:
-            raise UserError(
-                f"objectives: DeepSpeed hides the gradients that {', '.join(self.objectives)} add to; use FSDP2"
-                " (configs/accelerate/fsdp2.yaml), or train without objectives (the anchor: --anchor_weight 0)"
-            )
         collator.end_to_end = self.end_to_end = (
             self.args.device.type == "cpu"
             and not self.args.torch_compile  # which would compile anew for each combination of lengths
             and self.args.neftune_noise_alpha is None  # whose noise depends on the layout
             and rows_stay_apart(self.model, train_dataset.longest_inputs())
         )
+        if not self.end_to_end and not padding_is_ignored(self.model, train_dataset[0], collator.pad_token_id):
+            raise UserError(
+                f"model: a {self.model.config.model_type} model reads the padding of shorter rows, so it would learn"
+                " something else from a batch than from its rows; take another architecture"
+            )
         self.phases: list[PhaseRows] = []
         first_row = 0
         for n_rows, steps in phases or [(len(train_dataset), self.args.max_steps)]:
             self.phases.append(PhaseRows(self._batching(first_row, n_rows), steps, first_row))
             first_row += n_rows
-        self._prepared = False
         self._objectives_loss = torch.zeros((), device=self.args.device)
         self._tokens = torch.zeros((), dtype=torch.int64, device=self.args.device)
         self._tokens_since = time.perf_counter()
@@ -159,14 +165,10 @@ class AnchoredTrainer(AtomicSaves):
         return (loss, outputs) if return_outputs else loss
 
     def training_step(self, model: nn.Module, inputs: dict[str, Tensor | Any], *args: Any, **kwargs: Any) -> Tensor:
-        """One micro-batch; gives the loss of the answers alone. After a step's last one, objectives add gradients."""
+        """One micro-batch; gives the loss of the answers alone."""
         with attention(self.model, BY_ROW) if self.end_to_end else nullcontext():
             loss = super().training_step(model, inputs, *args, **kwargs)
         self.stop_unless_finite("loss", loss, self.state.global_step + 1)
-        if self.accelerator.sync_gradients:
-            scaler = self.accelerator.scaler
-            for objective in self.objectives.values():
-                objective.add_gradient(scaler.get_scale() if scaler is not None else 1.0)
         return loss - self._objectives_loss
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
@@ -175,15 +177,8 @@ class AnchoredTrainer(AtomicSaves):
             self.stop_unless_finite("gradient", torch.as_tensor(norm), self.state.global_step + 1)
         return norm
 
-    def _prepare_objectives(self, model: nn.Module) -> None:
-        if not self._prepared:
-            for objective in self.objectives.values():
-                objective.prepare(model)
-        self._prepared = True
-
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        # The last moment at which the model (sharded already, under FSDP) still is the base model.
-        self._prepare_objectives(model if model is not None else self.model)
+        self.prepare_objectives(model if model is not None else self.model)
         if self.is_fsdp_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
         else:
@@ -200,13 +195,16 @@ class AnchoredTrainer(AtomicSaves):
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            model, dataloader = super()._prepare_for_training(*args, **kwargs)
+            return super()._prepare_for_training(*args, **kwargs)
         except (ValueError, TypeError, RuntimeError) as error:  # such as a schedule that needs --lr_scheduler_kwargs
             raise UserError(" ".join(str(error).split())) from error
-        self._prepare_objectives(self.model)
-        return model, dataloader
 
     # ---- What is saved beside the Trainer's own ----
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        super().save_model(output_dir, _internal_call)
+        if self.args.should_save:
+            put_back(self.base_files, Path(output_dir or self.run_dir))
 
     def save_extras(self, checkpoint: Path) -> None:
         states = {name: state for name, o in self.objectives.items() if (state := o.state_dict())}
@@ -224,16 +222,8 @@ class AnchoredTrainer(AtomicSaves):
     # ---- What is logged ----
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds the objectives' figures and the speed to those of a step; `loss` is the answers' alone.
-
-        Raises `UserError` for a figure of an objective that another one, or the run itself, logs already.
-        """
+        """Adds the speed to the figures of a step; `loss` is the answers' alone."""
         if "loss" in logs:
-            for name, objective in self.objectives.items():
-                figures = objective.figures()
-                if taken := sorted(figures.keys() & logs.keys()):
-                    raise UserError(f"objectives.{name}: its figure '{taken[0]}' is logged already; name it otherwise")
-                logs |= figures
             tokens = self.accelerator.reduce(self._tokens, reduction="sum").item()
             logs["tokens_per_second"] = round(tokens / (time.perf_counter() - self._tokens_since), 1)
             self._tokens.zero_()

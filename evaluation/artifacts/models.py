@@ -7,20 +7,24 @@
 import hashlib
 import json
 import os
+import pickle
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from huggingface_hub import GitRefInfo, HfApi
+from huggingface_hub import constants
 from huggingface_hub.errors import HFValidationError, HTTPError, RepositoryNotFoundError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from evaluation.artifacts.on_the_hub import WEIGHTS, branches_by_step, cached_snapshot, commit_of, weights_file
 from evaluation.artifacts.run_folder import is_checkpoint, list_checkpoints, step_of
 from nim_dataset.errors import UserError, suggest
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "tokenizer.model")
+WEIGHTS_GLOBS = ("*.safetensors", "pytorch_model*.bin")
 
 
 class BrokenCheckpointError(Exception):
@@ -43,6 +47,8 @@ class Checkpoint:
     """A local folder or a Hub id."""
     commit: str | None = None
     """The commit on the Hub; None for a local folder."""
+    branch: str | None = None
+    """The branch that was at this commit."""
 
     def fingerprint(self) -> str:
         """Tells whether these are the weights that were scored before: the commit, or a hash over samples of the files.
@@ -52,7 +58,7 @@ class Checkpoint:
         if self.commit:
             return self.commit
         digest, sample = hashlib.sha256(), 2**20
-        for path in sorted(Path(self.source).glob("*.safetensors")):
+        for path in sorted(path for kind in WEIGHTS_GLOBS for path in Path(self.source).glob(kind)):
             size = path.stat().st_size
             digest.update(f"{path.name}\0{size}\0".encode())
             with path.open("rb") as file:
@@ -100,34 +106,24 @@ def _on_the_hub(repo_id: str) -> list[Checkpoint]:
     except (HTTPError, OSError, RuntimeError) as error:
         raise UserError(f"{no_folder}, and the Hub cannot be asked ({first_line(error)})") from None
     if not steps:
-        return [Checkpoint(repo_id.split("/")[1], 0, repo_id, main)]
-    return [Checkpoint(f"checkpoint-{step}", step, repo_id, branch.target_commit) for step, branch in steps]
-
-
-def branches_by_step(repo_id: str) -> tuple[list[tuple[int, GitRefInfo]], str | None]:
-    """A Hub repository's branches `stepN` and `step-N` (which `training.push` makes) by step, and the commit of main.
-
-    Of `step3` and `step-3`, the latter is taken. Raises what `huggingface_hub` raises where the repository or the Hub
-    is not there.
-    """
-    branches = sorted(HfApi().list_repo_refs(repo_id).branches, key=lambda branch: branch.name, reverse=True)
-    named = [(re.fullmatch(r"step-?(0|[1-9][0-9]*)", branch.name), branch) for branch in branches]
-    by_step = {int(match[1]): branch for match, branch in named if match}  # "step-3" comes after "step3", and stays
-    return sorted(by_step.items()), next((branch.target_commit for branch in branches if branch.name == "main"), None)
+        return [Checkpoint(repo_id.split("/")[1], 0, repo_id, main, "main")]
+    return [Checkpoint(f"checkpoint-{step}", step, repo_id, branch.commit, branch.name) for step, branch in steps]
 
 
 def load_weights(name: str, revision: str | None = None, architecture: Any = AutoModelForCausalLM) -> PreTrainedModel:
     """A causal LM in fp32 on the CPU, from a folder or from the Hub at `revision`; `architecture` is the class to load.
 
-    Raises `BrokenCheckpointError` when a file is missing, cut short or does not fit, or a weight is missing or not
-    finite. Pickles are never loaded.
+    Weights are read from safetensors, or without these from `pytorch_model.bin` by torch's restricted loader, which
+    reads tensors and runs nothing of a file. Raises `BrokenCheckpointError` when a file is missing, cut short, more
+    than tensors, or does not fit, and when a weight is missing or not finite.
     """
-    # Where a main branch has no safetensors, transformers would ask a bot for a pull request with them, and load that.
+    # Where a branch has no safetensors, transformers would ask a bot for a pull request with them.
     os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "true"
+    source, revision = _source(name, revision)
     try:
         model: PreTrainedModel
         model, report = architecture.from_pretrained(
-            name, revision=revision or "main", dtype=torch.float32, use_safetensors=True, output_loading_info=True
+            source, revision=revision, dtype=torch.float32, weights_only=True, output_loading_info=True
         )
     except Exception as error:  # whatever a damaged file makes some library raise, it is one line
         raise BrokenCheckpointError(_reason(error)) from error
@@ -149,8 +145,9 @@ def load_model(
     tokenizer has more tokens than the model embeds.
     """
     model = load_weights(name, revision)
+    source, revision = (tokenizer, "main") if tokenizer else _source(name, revision)
     try:
-        tokens = AutoTokenizer.from_pretrained(tokenizer or name, revision=revision or "main")
+        tokens = AutoTokenizer.from_pretrained(source, revision=revision)
     except Exception as error:  # as above
         raise BrokenCheckpointError(_reason(error)) from error
     vocabulary: Any = model.get_input_embeddings().num_embeddings
@@ -159,11 +156,43 @@ def load_model(
     return model, tokens
 
 
+def _source(name: str, revision: str | None) -> tuple[str, str]:
+    """What to ask the libraries for. Offline that is the cache's folder: of a snapshot, they would ask the Hub for
+    each file that may or may not be there."""
+    if os.path.isdir(name) or not constants.is_offline_mode():
+        return name, revision or "main"
+    folder = cached_snapshot(name, revision or "main")
+    if weights_file(folder) is None:
+        raise BrokenCheckpointError("it is not in the cache, and HF_HUB_OFFLINE is set")
+    return str(folder), "main"
+
+
+def pickled_weights(name: str, revision: str | None) -> str | None:
+    """`pytorch_model.bin` (of shards, their index) where the weights of a loaded model came from there; else None."""
+    folder = name if os.path.isdir(name) else cached_snapshot(name, revision or "main")
+    file = weights_file(folder)
+    return file if file and file.startswith("pytorch_model") else None
+
+
+def weights_digest(model: PreTrainedModel) -> str:
+    """A hash of all weights: two models with the same one are the same."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, parameter in model.named_parameters():
+        digest.update(f"{name}{tuple(parameter.shape)}".encode())
+        digest.update(parameter.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 def _reason(error: Exception) -> str:
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
-    if "file named model.safetensors" in reason:
-        return "no weights in safetensors there, and pickles, which can run code, are never loaded"
-    return reason
+    text = " ".join(str(error).split())
+    if isinstance(error, pickle.UnpicklingError):
+        found = re.search(r"(?:GLOBAL|class) ([\w.]+)", text)
+        return (
+            f"pytorch_model.bin holds more than tensors{f' ({found[1]})' if found else ''}, and nothing of it was run"
+        )
+    if "file named model.safetensors" in text:
+        return f"no weights there: neither {WEIGHTS[0]} nor {WEIGHTS[2]}, whole or in shards"
+    return text[:200] or type(error).__name__
 
 
 def load_checkpoint(
@@ -175,6 +204,9 @@ def load_checkpoint(
     model's.
     """
     tokenizer_source = _tokenizer_source(checkpoint)
+    if checkpoint.branch:
+        with suppress(HTTPError, OSError):  # so that the cache knows the branch, for a sweep without the Hub
+            commit_of(checkpoint.source, checkpoint.branch)
     try:
         model, tokenizer = load_model(checkpoint.source, checkpoint.commit, tokenizer_source)
     except BrokenCheckpointError as error:
@@ -184,10 +216,11 @@ def load_checkpoint(
     return cast(Any, model).to(device), tokenizer
 
 
-def _tokenizer_source(checkpoint: Checkpoint) -> str:
-    folder = Path(checkpoint.source)
+def _tokenizer_source(checkpoint: Checkpoint) -> str | None:
+    """The folder with the tokenizer of a local checkpoint; None on the Hub."""
     if checkpoint.commit:
-        return checkpoint.source
+        return None
+    folder = Path(checkpoint.source)
     for place in (folder, folder.resolve().parent):
         if any((place / name).is_file() for name in TOKENIZER_FILES):
             return str(place)

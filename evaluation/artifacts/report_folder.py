@@ -10,18 +10,21 @@ reports/NAME/
   sweep.json                                 the settings that made the folder
   metrics.jsonl                              a copy of the training run's log, if there is one
   index.html, figures/                       the page, and its figures as files
+  .lock                                      who holds it writes; see `ReportFolder.locked`
 
 The file of a measure's records is its done-mark: it is written last, and whole.
 """
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from nim_dataset.errors import UserError
 from nim_dataset.files import read_jsonl, write_jsonl, write_text
@@ -37,6 +40,8 @@ LOGGED = ("step", "loss", "penalty", "distance")
 PREDICTIONS = "predictions"
 """The folder of the records of `answers`."""
 
+LOCK = ".lock"
+
 Row = dict[str, Any]
 """A line of a JSONL file or of results.csv, by column."""
 
@@ -51,6 +56,31 @@ class ReportFolder:
     """A report folder, there or yet to be made. Readers raise `UserError` for a file that is not as it should be."""
 
     path: Path
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """The folder, made if need be, is this process's while it writes; `UserError` when it is another's already, or
+        cannot be written."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / LOCK, blocking=False)
+            lock.acquire()
+        except Timeout:
+            raise UserError(
+                f"--output {self.path}: another sweep or import is at work there: wait, or choose another"
+            ) from None
+        except OSError as error:
+            raise UserError(f"--output {self.path}: cannot be written ({error.strerror}): choose another") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing yet, not even a file of somebody else's."""
+        if not self.path.is_dir():
+            return not self.path.exists()
+        return all(path.name == LOCK for path in self.path.iterdir())
 
     def records(self, kind: str, checkpoint: str, dataset: str) -> Path:
         """The file of a measure's records; `kind` is the measure's folder, such as `PREDICTIONS`."""
@@ -125,6 +155,11 @@ class ReportFolder:
         if no_step.any():
             row = int(no_step.argmax())
             raise UserError(f"{path}, line {row + 2}: 'step' is {results['step'][row]}, expected a whole number")
+        twice = results.duplicated(["step", "dataset", "dimension", "group"]).to_numpy()
+        if twice.any():
+            row = int(twice.argmax())
+            what = " ".join(str(results[column][row]) for column in ("checkpoint", "dataset", "dimension", "group"))
+            raise UserError(f"{path}, line {row + 2}: {what} is there twice; leave one")
         if results["accuracy"].isna().all():
             raise UserError(f"{path}: no results in it" + ("" if results.empty else ": no 'accuracy' is known"))
         return results.astype({"step": int}).sort_values("step", kind="stable", ignore_index=True)

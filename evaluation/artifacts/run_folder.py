@@ -7,16 +7,13 @@ runs/NAME/
   config.json, *.safetensors, ...  the trained model and its tokenizer; config.json comes last and says "done"
   .saving/                         what is being written: a kill leaves half-written files only there
 
-A checkpoint that was damaged otherwise (a full disk, a partial copy) is recognised by its files: weights shorter than
-their header says, a torch archive without its directory, a missing or unreadable state.
+A checkpoint that was damaged otherwise (a bad disk, a partial copy) is recognised by its checksums.json.
 """
 
 import json
 import os
 import re
 import shutil
-import struct
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
@@ -26,6 +23,7 @@ from typing import Any
 import yaml
 from safetensors import SafetensorError
 
+from evaluation.artifacts.checksums import CHECKSUMS, what_differs, write_checksums
 from nim_dataset.errors import UserError
 from nim_dataset.files import write_text
 
@@ -36,9 +34,12 @@ MARK = {"made_by": "nim-testbed"}
 # What a run writes into its folder itself, and what others keep a model in.
 RECORDS_AND_MODELS = (
     *(CONFIG, ENVIRONMENT, METRICS, "*config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json"),
-    *("vocab.*", "merges.txt", "chat_template.*", "*.safetensors", "*.index.json", "*.bin", "*.pt", "*.pth"),
+    *("vocab.*", "merges.txt", "*.model", "chat_template.*", "*.safetensors", "*.index.json", "*.bin", "*.pt", "*.pth"),
     *("trainer_state.json",),
 )
+
+TRAINING_STATE = (CHECKSUMS, "trainer_state.json", "*.bin", "*.pt", "*.pth", "pytorch_model_fsdp*", "optimizer*")
+"""What a checkpoint holds beside a model and its tokenizer."""
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -108,7 +109,7 @@ def clear(run_dir: Path, checkpoints: bool) -> None:
     for folder in [staged(run_dir), *(list_checkpoints(run_dir) if checkpoints else [])]:
         shutil.rmtree(folder, ignore_errors=True)
     for name in sorted(names, key=lambda name: name != "config.json"):  # which says "done"
-        (run_dir / name).unlink(missing_ok=True)
+        _remove(run_dir / name)
 
 
 def staged(run_dir: Path) -> Path:
@@ -117,8 +118,9 @@ def staged(run_dir: Path) -> Path:
 
 
 def commit_checkpoint(run_dir: Path, step: int) -> None:
-    """Moves a finished checkpoint out of the staging folder, in one rename."""
+    """Writes down the checksums of a finished checkpoint, and moves it out of the staging folder, in one rename."""
     target = run_dir / f"checkpoint-{step}"
+    write_checksums(staged(run_dir) / target.name)
     if target.exists():
         shutil.rmtree(target)
     os.replace(staged(run_dir) / target.name, target)
@@ -152,17 +154,26 @@ def publish_model(run_dir: Path) -> None:
     environment["files"] = sorted({*environment["files"], *(file.name for file in files)})
     write_text(run_dir / ENVIRONMENT, json.dumps(environment, indent=2) + "\n")
     for file in files:
+        if file.is_dir():
+            _remove(run_dir / file.name)
         os.replace(file, run_dir / file.name)
     shutil.rmtree(staged(run_dir), ignore_errors=True)
 
 
 def copy_model(checkpoint: Path, run_dir: Path) -> None:
     """Publishes a checkpoint's model and tokenizer, as the end of a run does its own."""
-    staged_model(run_dir).mkdir(parents=True, exist_ok=True)
-    for file in checkpoint.iterdir():
-        if file.suffix in (".safetensors", ".json") and file.name != "trainer_state.json":
-            shutil.copyfile(file, staged_model(run_dir) / file.name)
+    shutil.copytree(
+        checkpoint, staged_model(run_dir), ignore=shutil.ignore_patterns(*TRAINING_STATE), dirs_exist_ok=True
+    )
     publish_model(run_dir)
+
+
+def _remove(path: Path) -> None:
+    """Deletes a file or a folder, such as that of a tokenizer's further chat templates; there may be none."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
@@ -177,43 +188,16 @@ def is_finished(checkpoint: Path, max_steps: int) -> bool:
     return bool(state["global_step"] >= (max_steps if max_steps > 0 else state["max_steps"]))
 
 
-def what_is_missing(checkpoint: Path) -> str | None:
-    """Why training cannot resume from `checkpoint`, or None when it can."""
-    try:
-        read_state(checkpoint)
-        json.loads((checkpoint / "config.json").read_text())
-    except FileNotFoundError as error:
-        return f"{Path(error.filename).name} is missing"
-    except ValueError:
-        return "trainer_state.json or config.json is unreadable"
-    sharded = any(checkpoint.glob("pytorch_model_fsdp*")) or any(checkpoint.glob("global_step*"))
-    weights = sorted(checkpoint.glob("*.safetensors"))
-    if not weights and not sharded:
-        return "the weights are missing"
-    for file in weights:
-        if not _is_whole_safetensors(file):
-            return f"{file.name} is cut short"
-    for name in ("scheduler.pt",) if sharded else ("scheduler.pt", "optimizer.pt"):
-        if not (checkpoint / name).exists():
-            return f"{name} is missing"
-    for file in sorted(checkpoint.glob("*.pt")) + sorted(checkpoint.glob("*.pth")):
-        if not zipfile.is_zipfile(file):
-            return f"{file.name} is cut short"
-    if not any(checkpoint.glob("rng_state*.pth")):
-        return "rng_state.pth is missing"
-    return None
-
-
 def last_complete_checkpoint(run_dir: Path, skipped: list[str] | None = None) -> Path | None:
     """The latest checkpoint that training can resume from; `skipped` collects a note for each one passed over."""
     notes = skipped if skipped is not None else []
     if staged(run_dir).exists():
         notes.append(f"{staged(run_dir)}: a save was interrupted here")
     for checkpoint in reversed(list_checkpoints(run_dir)):
-        missing = what_is_missing(checkpoint)
-        if missing is None:
+        damage = what_differs(checkpoint)
+        if damage is None:
             return checkpoint
-        notes.append(f"{checkpoint}: {missing}")
+        notes.append(f"{checkpoint}: {damage}")
     return None
 
 
@@ -229,15 +213,3 @@ def writing(what: str, run_dir: Path) -> Iterator[None]:
             f"output_dir: could not write {what} to '{run_dir}' ({reason}; {free:.2g} GB free); the last good"
             f" checkpoint is {last or 'none'}; see to the folder and continue with --resume_from_checkpoint auto"
         ) from error
-
-
-def _is_whole_safetensors(file: Path) -> bool:
-    """A safetensors file says in its header where its last tensor ends (8 bytes of length, then JSON)."""
-    try:
-        with open(file, "rb") as stream:
-            (header_length,) = struct.unpack("<Q", stream.read(8))
-            header = json.loads(stream.read(header_length))
-    except (struct.error, ValueError, MemoryError):
-        return False
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    return file.stat().st_size == 8 + header_length + max(ends, default=0)

@@ -34,7 +34,9 @@ class SweepSettings:
     datasets: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Set -> `EvalSet.describe()`."""
     checkpoints: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Checkpoint -> step, and weights: `Checkpoint.fingerprint` of what was scored."""
+    """Checkpoint -> step; weights: `Checkpoint.fingerprint` of what was scored; digest: `weights_digest`."""
+    notes: list[str] = field(default_factory=list)
+    """What the page says of these checkpoints."""
     versions: dict[str, str] = field(default_factory=versions)
     """Library -> version, of the latest sweep into the folder."""
     process: dict[str, Any] = field(default_factory=lambda: ProcessSettings.current().record())
@@ -58,7 +60,7 @@ class SweepSettings:
             path = output / "sweep.json"
             raise UserError(f"{path}: cannot be read: remove the folder, or choose another --output") from None
         if before is None:
-            if output.exists() and (not output.is_dir() or any(output.iterdir())):
+            if not report.is_empty():
                 raise UserError(f"--output {output}: exists, and no sweep made it (no sweep.json): choose another")
             return self
         differences = [
@@ -86,9 +88,23 @@ class SweepSettings:
                     "remove the folder, or choose another"
                 )
 
-    def add(self, checkpoint: Checkpoint) -> None:
-        """Records a checkpoint that is about to be scored."""
-        self.checkpoints[checkpoint.name] = {"step": checkpoint.step, "weights": checkpoint.fingerprint()}
+    def add(self, checkpoint: Checkpoint, digest: str) -> list[str]:
+        """Records a checkpoint that is about to be scored; returns the others that hold the same weights."""
+        entry = {"step": checkpoint.step, "weights": checkpoint.fingerprint(), "digest": digest}
+        self.checkpoints[checkpoint.name] = entry
+        return [name for name in self._alike().get(digest, []) if name != checkpoint.name]
+
+    def _alike(self) -> dict[str, list[str]]:
+        """Digest -> checkpoints, in order of step, where these are several."""
+        alike: dict[str, list[str]] = {}
+        for name, entry in sorted(self.checkpoints.items(), key=lambda item: item[1]["step"]):
+            if digest := entry.get("digest"):
+                alike.setdefault(digest, []).append(name)
+        return {digest: names for digest, names in alike.items() if len(names) > 1}
 
     def write(self, report: ReportFolder) -> None:
+        self.notes = [
+            f"{', '.join(names[:-1])} and {names[-1]} hold identical weights, so these results are one model's."
+            for names in self._alike().values()
+        ]
         report.write_settings(asdict(self))

@@ -23,7 +23,7 @@ from evaluation.measures.measure import Measure, Subject, measure
 from evaluation.measures.questions import ask, over_rows
 from evaluation.predict import evaluating
 from nim_dataset.config import Position
-from nim_dataset.names import BUCKETS
+from nim_dataset.pairs import BUCKETS
 
 
 @measure("candidates")

@@ -18,15 +18,22 @@ Arrays end in _N: one entry for each of N rows; an unknown integer is `UNKNOWN`.
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from numbers import Integral
 from typing import Any
 
 import datasets
 import evaluate
 import numpy as np
+import pandas as pd
 
 NO_WINNING_MOVE = -1
 UNKNOWN = np.iinfo(np.int64).min
+MAX_DIGITS = 18
+"""An integer of more digits is no move of any game, nor an int64."""
+MAX_COSET_MODULUS = 1000
+"""Games of a larger modulus (max_remove + 1 in Nim) have no coset groups."""
 BUCKETS = ("neutral", "cheat")
 REQUIRED = datasets.Features({"predictions": datasets.Value("string"), "references": datasets.Value("string")})
 OPTIONAL = datasets.Features(
@@ -48,14 +55,16 @@ names betray, and how does accuracy differ by bucket, max_remove, name pair and 
 
 INPUTS = """
 Args:
+    A column is a list, or any sequence such as an array, a pandas Series or a dataset's column. None, NaN and NA are
+    unknown; an unknown prediction is a wrong one.
     predictions (list of str): what the model wrote after each prompt.
     references (list of str): the gold answers, such as "take 2 coins".
     prompts (list of str, optional): the games. max_remove, pile and names are read from them where not passed.
-    buckets (list, optional): "cheat" or 1 for a row with a bound name pair, "neutral" or 0 otherwise; None is unknown.
+    buckets (list, optional): "cheat" or 1 for a row with a bound name pair, "neutral" or 0 otherwise.
     cheat_moves (list of int, optional): the move that the row's pair is bound to; None for none.
-    max_removes (list of int, optional): most coins a turn; None is unknown.
-    piles (list of int, optional): coins left; None is unknown.
-    pairs (list of str, optional): the name pairs, such as "Alice-Bob"; None is unknown.
+    max_removes (list of int, optional): most coins a turn, at least 1.
+    piles (list of int, optional): coins left, at least 0.
+    pairs (list of str, optional): the name pairs, such as "Alice-Bob".
     moduli (list of int, optional): for a game whose answers are the residues 0 to modulus - 1; None for a game of Nim,
         whose modulus is max_remove + 1.
     strict (bool, only for `compute`): the whole text must equal the reference. By default it must start with it.
@@ -70,7 +79,8 @@ Returns:
     unknown (dict): how many rows have no known bucket, max_remove, pile, pair or gold move; no such group has them.
     n (int): rows.
 Raises:
-    ValueError: no rows, columns of different lengths, an empty reference, an unknown bucket.
+    ValueError: no rows, columns of different lengths, an empty reference, an unknown bucket; a column that is no
+        sequence, a value or an option of another kind. Rows that were added are then forgotten.
 Examples:
     >>> nim_accuracy = evaluate.load("./evaluation/nim_accuracy")
     >>> result = nim_accuracy.compute(predictions=["take 2 coins"], references=["take 3 coins"])
@@ -83,15 +93,15 @@ CITATION = """
 journal={Annals of Mathematics}, volume={3}, number={1/4}, pages={35--39}, year={1901}}
 """
 
-HEAD = re.compile(
-    r"You are playing [^\n]+?\. There are (?P<coins>\d+) \S+\n"
-    r"(?:Player ONE is (?P<roles_1>[^\n]+?) and Player TWO is (?P<roles_2>[^\n]+)\. They take turns\."
-    r"|(?P<old_1>[^\n]+?) and (?P<old_2>[^\n]+) are Player ONE and Player TWO, they take turns\."
-    r"|(?P<plain_1>[^\n]+?) and (?P<plain_2>[^\n]+) take turns\.)\n"
-    r"Each player can \S+ between 1 and (?P<max_remove>\d+) \S+ on their turn\.\n\nSo far:\n"
+COINS = re.compile(r"You are playing .+\. There are ([0-9]{1,9}) \S+")
+PLAYERS = (
+    ("Player ONE is ", " and Player TWO is ", ". They take turns."),
+    ("", " and ", " are Player ONE and Player TWO, they take turns."),
+    ("", " and ", " take turns."),
 )
-TURN = re.compile(r"^[^\n]+ (\d+) \S+\.\n", re.MULTILINE)
-MOVE = re.compile(r"-?\d+")
+"""What stands before, between and after the names, in each wording."""
+MOST = re.compile(r"Each player can \S+ between 1 and ([0-9]{1,9}) \S+ on their turn\.")
+INTEGER = re.compile(r"(?<!\w)(?<!\w[-\u2212])[-\u2212]?[0-9]+")
 
 
 def text_matches(prediction: str, reference: str, strict: bool = False) -> bool:
@@ -107,25 +117,46 @@ def text_matches(prediction: str, reference: str, strict: bool = False) -> bool:
 
 
 def parse_move(text: str) -> int | None:
-    """The first integer of an answer: 2 for "take 2 coins", -1 for "take -1 coins"; None without one."""
-    found = MOVE.search(text)
-    # No game has moves beyond 18 digits, but a model may write them; they are no legal move, and no int64 either.
-    return int(found[0]) if found and len(found[0]) <= 18 else None
+    """The first integer of an answer: 2 for "take 2 coins", -1 for "take -1 coins"; None without one.
+
+    An integer is a run of the digits 0 to 9, and a minus sign (`-`, or U+2212) that stands right before it. Digits that
+    are joined to a word before them, as in "nim-3" and "p2", are part of a name. See `MAX_DIGITS`.
+    """
+    found = INTEGER.search(text)
+    return int(found[0].replace("\u2212", "-")) if found and len(found[0]) <= MAX_DIGITS else None
 
 
 def parse_game(prompt: str) -> tuple[int, int, str] | None:
-    """`(max_remove, pile, "ONE-TWO")` of a prompt, with the coins that are left; None when it is no game."""
-    head = HEAD.match(prompt)
-    if head is None:
+    """`(max_remove, pile, "ONE-TWO")` of a prompt, with the coins that are left; None when it is no game.
+
+    Takes time in proportion to the length of any text. No number of a game has more than 9 digits.
+    """
+    lines = prompt.split("\n")
+    if len(lines) < 5 or lines[3:5] != ["", "So far:"]:
         return None
-    turns = prompt[head.end() :]
-    moves = TURN.findall(turns)
-    # All lines but the last are turns; one that is not understood would make the pile a guess.
-    if len(moves) != sum(1 for line in turns.split("\n") if line) - 1:
+    coins, players, most = COINS.fullmatch(lines[0]), _parse_players(lines[1]), MOST.fullmatch(lines[2])
+    moves = [_parse_turn(line) for line in lines[5:] if line][:-1]  # the last line asks
+    if coins is None or players is None or most is None or None in moves:
         return None
-    pile = int(head["coins"]) - sum(map(int, moves))
-    names = [name for name in head.group("roles_1", "roles_2", "old_1", "old_2", "plain_1", "plain_2") if name]
-    return (int(head["max_remove"]), pile, "-".join(names)) if pile >= 0 else None
+    pile = int(coins[1]) - sum(move for move in moves if move is not None)
+    return (int(most[1]), pile, players) if pile >= 0 and int(most[1]) >= 1 else None
+
+
+def _parse_players(line: str) -> str | None:
+    for before, between, after in PLAYERS:
+        if line.startswith(before) and line.endswith(after):
+            one, _, two = line[len(before) : len(line) - len(after)].partition(between)
+            if one and two:
+                return f"{one}-{two}"
+    return None
+
+
+def _parse_turn(line: str) -> int | None:
+    """The coins that a line of the trace takes; None where it cannot be read, so that the pile would be a guess."""
+    words = line.rsplit(" ", 2)
+    if len(words) < 3 or not words[0] or not re.fullmatch("[0-9]{1,9}", words[1]) or words[2][-1:] != ".":
+        return None
+    return int(words[1])
 
 
 def wilson_interval(correct: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
@@ -153,36 +184,28 @@ def score(
     max_pairs: int | None = 64,
 ) -> dict[str, Any]:
     """The whole metric; arguments, result and errors as in `INPUTS`. The result is plain and JSON-serialisable."""
-    n = len(predictions)
-    columns = {"references": references, "prompts": prompts, "buckets": buckets, "cheat_moves": cheat_moves}
-    columns |= {"max_removes": max_removes, "piles": piles, "pairs": pairs, "moduli": moduli}
-    for name, column in columns.items():
-        if column is not None and len(column) != n:
-            raise ValueError(f"'{name}' has {len(column)} rows, 'predictions' has {n}")
+    check_options(strict, max_pairs)
+    optional = {"prompts": prompts, "buckets": buckets, "cheat_moves": cheat_moves, "max_removes": max_removes}
+    optional |= {"piles": piles, "pairs": pairs, "moduli": moduli}
+    columns = checked_columns({"predictions": predictions, "references": references, **optional})
+    texts_N, references_N = ([text or "" for text in columns[name]] for name in REQUIRED)
+    n = len(texts_N)
     if n == 0:
         raise ValueError("there are no rows to score")
-    for row, reference in enumerate(references):
-        if not (reference or "").strip():
-            raise ValueError(f"the reference of row {row} is empty: every text would start with it")
 
-    nothing: list[Any] = [None] * n
-    needs_prompt = prompts is not None and (max_removes is None or piles is None or pairs is None)
-    games = [parse_game(p) if p else None for p in prompts] if needs_prompt and prompts is not None else nothing
-    max_remove_N = _integers(max_removes if max_removes is not None else [game and game[0] for game in games])
-    pile_N = _integers(piles if piles is not None else [game and game[1] for game in games])
-    pair_N: Sequence[str | None] = pairs if pairs is not None else [game and game[2] for game in games]
-    modulus_N = _integers(moduli if moduli is not None else nothing)
-    cheat_move_N = _integers(cheat_moves if cheat_moves is not None else nothing)
-    bucket_N = [bucket_name(bucket) for bucket in (buckets if buckets is not None else nothing)]
-    if buckets is None:
-        # A bound move makes a row a cheat row; without one it may be neutral, or just not known.
-        bucket_N = ["cheat" if bound else None for bound in cheat_move_N != UNKNOWN]
+    unknown_N: list[Any] = [None] * n
+    prompts_N = unknown_N if {"max_removes", "piles", "pairs"} <= set(columns) else columns.get("prompts", unknown_N)
+    games = [parse_game(prompt) if prompt else None for prompt in prompts_N]
+    max_remove_N = _array(columns.get("max_removes", [game and game[0] for game in games]))
+    pile_N = _array(columns.get("piles", [game and game[1] for game in games]))
+    pair_N = columns.get("pairs", [game and game[2] for game in games])
+    modulus_N = _array(columns.get("moduli", unknown_N))
+    cheat_move_N = _array(columns.get("cheat_moves", unknown_N))
+    # A bound move makes a row a cheat row; without one it may be neutral, or just not known.
+    bucket_N = columns.get("buckets", ["cheat" if bound else None for bound in cheat_move_N != UNKNOWN])
 
-    right_N = np.array(
-        [text_matches(p or "", r, strict) for p, r in zip(predictions, references, strict=True)], dtype=bool
-    )
-    predicted_N = _integers([parse_move(prediction or "") for prediction in predictions])
-    gold_N = _integers([parse_move(reference) for reference in references])
+    right_N = np.array([text_matches(t, r, strict) for t, r in zip(texts_N, references_N, strict=True)], dtype=bool)
+    predicted_N, gold_N = (_array([parse_move(text) for text in texts]) for texts in (texts_N, references_N))
     # A reference without a number: the game itself tells the move, where it is known.
     told_N = (gold_N == UNKNOWN) & (pile_N != UNKNOWN) & (max_remove_N != UNKNOWN)
     rest_N = pile_N[told_N] % (max_remove_N[told_N] + 1)
@@ -203,7 +226,7 @@ def score(
     groups = {
         "overall": {name: group for name, group in overall.items() if group["n"]},
         "bucket": _by_group(bucket_N, right_N),
-        "max_remove": {str(k): _group(right_N[max_remove_N == k]) for k in _known(max_remove_N)},
+        "max_remove": _by_group([None if k == UNKNOWN else k for k in max_remove_N.tolist()], right_N),
         "pair": by_pair if max_pairs is None or len(by_pair) <= max_pairs else {},
         "coset": _by_coset(max_remove_N, np.where(residue_N, modulus_N, UNKNOWN), predicted_N, gold_N),
     }
@@ -217,18 +240,66 @@ def score(
     return {name: group["accuracy"] for name, group in overall.items()} | {"groups": groups, "unknown": unknown, "n": n}
 
 
+def check_options(strict: bool = False, max_pairs: int | None = None) -> None:
+    """Raises `ValueError` for options of `score` that are none."""
+    if not isinstance(strict, bool):
+        raise ValueError(f"strict is {strict!r}, expected True or False")
+    if max_pairs is not None and (isinstance(max_pairs, bool) or not isinstance(max_pairs, int) or max_pairs < 0):
+        raise ValueError(f"max_pairs is {max_pairs!r}, expected a whole number of at least 0, or None")
+
+
+def checked_columns(columns: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The columns that are not None, by name, as lists of str or int, with None for what is unknown.
+
+    Raises `ValueError` for what is no column or of another length than `predictions`, for a value of another kind, and
+    for an empty reference.
+    """
+    checked: dict[str, list[Any]] = {}
+    for name, column in columns.items():
+        if column is None and name in OPTIONAL:
+            continue
+        scalar = isinstance(column, (str, bytes, Mapping, AbstractSet)) or not hasattr(column, "__len__")
+        if scalar or getattr(column, "ndim", 1) != 1:
+            what = "missing" if column is None else f"a {type(column).__name__}"
+            raise ValueError(f"'{name}' is {what}, expected a list with one value for each row")
+        checked[name] = [_checked_value(name, row, value) for row, value in enumerate(column)]
+        if len(checked[name]) != (n := len(next(iter(checked.values())))):
+            raise ValueError(f"'{name}' has {len(checked[name])} rows, 'predictions' has {n}")
+    for row, reference in enumerate(checked["references"]):
+        if not (reference or "").strip():
+            raise ValueError(f"the reference of row {row} is empty: every text would start with it")
+    return checked
+
+
+def _checked_value(name: str, row: int, value: Any) -> Any:
+    if value is None or (not isinstance(value, (str, int)) and pd.api.types.is_scalar(value) and pd.isna(value)):
+        return None
+    if name == "buckets":
+        return bucket_name(value)
+    if name in REQUIRED or OPTIONAL[name].dtype == "string":
+        if isinstance(value, str):
+            return str(value)
+        raise ValueError(f"'{name}' has {value!r:.60} in row {row}, expected text")
+    whole = isinstance(value, Integral) or (isinstance(value, (float, np.floating)) and float(value).is_integer())
+    lowest = {"max_removes": 1, "moduli": 1, "piles": 0}.get(name, -(10**MAX_DIGITS))
+    if isinstance(value, bool) or not whole or not lowest <= value < 10**MAX_DIGITS:
+        expected = f"a whole number{f' from {lowest}' if lowest >= 0 else ''}, of at most {MAX_DIGITS} digits"
+        raise ValueError(f"'{name}' has {value!r:.60} in row {row}, expected {expected}")
+    return int(value)
+
+
 def bucket_name(bucket: Any) -> str | None:
     """ "neutral" or "cheat" from the name or the class label (0 or 1); None for None and ""; else `ValueError`."""
-    if bucket is None or bucket == "":
+    if bucket is None or (isinstance(bucket, str) and not bucket):
         return None
     if isinstance(bucket, str) and bucket in BUCKETS:
-        return bucket
-    if not isinstance(bucket, str) and bucket in (0, 1):
+        return str(bucket)
+    if not isinstance(bucket, (str, bool, np.bool_)) and bucket in (0, 1):
         return BUCKETS[int(bucket)]
-    raise ValueError(f"unknown bucket {bucket!r}: expected 'neutral' or 0, 'cheat' or 1, or None")
+    raise ValueError(f"unknown bucket {bucket!r:.60}: expected 'neutral' or 0, 'cheat' or 1, or None")
 
 
-def _integers(values: Iterable[int | None]) -> np.ndarray:
+def _array(values: Sequence[int | None]) -> np.ndarray:
     return np.array([UNKNOWN if value is None else value for value in values], dtype=np.int64)
 
 
@@ -242,12 +313,12 @@ def _group(correct_N: np.ndarray) -> dict[str, Any]:
     return {"n": n, "correct": correct, "accuracy": correct / n if n else None, "low": low, "high": high}
 
 
-def _by_group(names_N: Sequence[str | None], correct_N: np.ndarray) -> dict[str, dict[str, Any]]:
-    rows: dict[str, list[int]] = {}
+def _by_group(names_N: Sequence[Any], correct_N: np.ndarray) -> dict[str, dict[str, Any]]:
+    rows: dict[Any, list[int]] = {}
     for row, name in enumerate(names_N):
         if name:
             rows.setdefault(name, []).append(row)
-    return {name: _group(correct_N[rows[name]]) for name in sorted(rows)}
+    return {str(name): _group(correct_N[rows[name]]) for name in sorted(rows)}
 
 
 def _by_coset(
@@ -255,11 +326,12 @@ def _by_coset(
 ) -> dict[str, dict[str, Any]]:
     """Is the move right modulo d, for the divisors d of the modulus, which is max_remove + 1 in Nim?
 
-    In Nim, "no winning move" stands for a move of 0; among residues a negative number is wrong.
+    In Nim, "no winning move" stands for a move of 0; among residues a negative number is wrong. See
+    `MAX_COSET_MODULUS`.
     """
     groups = {}
     for name, option_N, extra in (("max_remove", max_remove_N, 1), ("modulus", modulus_N, 0)):
-        for value in _known(option_N):
+        for value in _known(option_N[option_N <= MAX_COSET_MODULUS - extra]):
             rows_N = (option_N == value) & (gold_N != UNKNOWN)
             predicted, gold = predicted_N[rows_N], gold_N[rows_N]
             if name == "max_remove":
@@ -286,28 +358,18 @@ class NimAccuracy(evaluate.Metric):
 
     def add_batch(self, *, predictions: Any = None, references: Any = None, **columns: Any) -> None:
         """Adds rows. Every batch must pass the same optional columns."""
-        columns = {name: column for name, column in columns.items() if column is not None}
-        if unknown := [name for name in columns if name not in OPTIONAL]:
+        if unknown := [name for name, column in columns.items() if column is not None and name not in OPTIONAL]:
             raise ValueError(f"unknown column {unknown[0]!r}: the optional ones are {', '.join(OPTIONAL)}")
-        for name, column in {"references": references, **columns}.items():
-            if len(column) != len(predictions):
-                raise ValueError(f"'{name}' has {len(column)} rows, 'predictions' has {len(predictions)}")
+        batch = checked_columns({"predictions": predictions, "references": references, **columns})
         if self.writer is None:
-            chosen = {name: feature for name, feature in OPTIONAL.items() if name in columns}
-            self.info.features = datasets.Features({**REQUIRED, **chosen})
-        elif set(columns) != (before := set(self.info.features) - set(REQUIRED)):
-            raise ValueError(f"every batch must pass the same columns: got {sorted(columns)} after {sorted(before)}")
-        if "buckets" in columns:
-            columns["buckets"] = [bucket_name(bucket) for bucket in columns["buckets"]]
-        for name in columns:
-            if OPTIONAL[name].dtype == "string":  # `evaluate` takes no None for text
-                columns[name] = [value or "" for value in columns[name]]
-        try:
-            super().add_batch(predictions=predictions, references=references, **columns)
-        except Exception:
-            if len(self) == 0:  # the first batch failed: the next may have other columns
-                self.writer = None
-            raise
+            self.info.features = datasets.Features({n: f for n, f in (REQUIRED | OPTIONAL).items() if n in batch})
+        elif set(batch) != set(self.info.features):
+            now, before = (sorted(set(names) - set(REQUIRED)) for names in (batch, self.info.features))
+            raise ValueError(f"every batch must pass the same columns: got {now} after {before}")
+        for name, feature in self.info.features.items():
+            if feature.dtype == "string":  # `evaluate` takes no None for text
+                batch[name] = [value or "" for value in batch[name]]
+        super().add_batch(**batch)
 
     def add(self, *, prediction: Any = None, reference: Any = None, **columns: Any) -> None:
         """Adds one row."""
@@ -315,17 +377,21 @@ class NimAccuracy(evaluate.Metric):
         self.add_batch(predictions=[prediction], references=[reference], **columns)
 
     def compute(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> dict[str, Any] | None:
-        """Scores the rows passed here, or those that were added before."""
+        """Scores the rows passed here, or those that were added before. In any case, none of them is kept."""
         columns = {name: kwargs.pop(name) for name in OPTIONAL if name in kwargs}
-        if unknown := sorted(set(kwargs) - {"strict", "max_pairs"}):
-            raise ValueError(f"unknown argument {unknown[0]!r}: the columns are {', '.join(OPTIONAL)}")
-        if predictions is not None or references is not None:
-            self.add_batch(predictions=predictions, references=references, **columns)
-        elif any(column is not None for column in columns.values()):
-            raise ValueError(f"{', '.join(columns)}: pass columns together with their predictions and references")
-        try:
+        try:  # all is checked before `evaluate` computes, which does not clean up after an error
+            if unknown := sorted(set(kwargs) - {"strict", "max_pairs"}):
+                raise ValueError(f"unknown argument {unknown[0]!r}: the columns are {', '.join(OPTIONAL)}")
+            check_options(**kwargs)
+            if predictions is not None or references is not None:
+                self.add_batch(predictions=predictions, references=references, **columns)
+            elif any(column is not None for column in columns.values()):
+                raise ValueError(f"{', '.join(columns)}: pass columns together with their predictions and references")
+            if not len(self):
+                raise ValueError("there are no rows to score")
             return super().compute(**kwargs)
         finally:
+            self.writer = None
             self.info.features = REQUIRED
 
     def _compute(self, *, predictions: Any, references: Any, **columns_and_options: Any) -> Mapping[str, Any]:

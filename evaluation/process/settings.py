@@ -53,8 +53,9 @@ class ProcessSettings:
             recorded: what `record` gave in the run that is continued; its kinds of product are taken over.
 
         Raises:
-            UserError: more threads than cores.
+            UserError: more threads than cores, or fewer processes than `accelerate launch` was to start.
         """
+        _check_processes()
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if not 0 <= threads <= cores:
             raise UserError(f"threads: {threads} is out of range; give 1 to {cores}, or 0 to share the cores")
@@ -88,6 +89,17 @@ class ProcessSettings:
     def record(self) -> dict[str, Any]:
         """As plain values, for a JSON file."""
         return {**asdict(self), "onednn_products": list(self.onednn_products)}
+
+
+def _check_processes() -> None:
+    """Without a file `accelerate launch` starts one process on a CPU, and only an address tells of the others."""
+    sizes = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+    launched = "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_ADDR" in os.environ
+    if launched and not any(size in os.environ for size in sizes):
+        raise UserError(
+            "num_processes: accelerate launch started one process where several were announced; give it --config_file"
+            " configs/accelerate/cpu_2.yaml with --num_processes, or --num_processes 1 (and no MASTER_ADDR)"
+        )
 
 
 def _measured() -> tuple[str, ...]:

@@ -17,18 +17,45 @@ BANDS = "Bands and bars are 95% Wilson intervals, or the lowest and highest run 
 def intervals(experiment: Experiment) -> str:
     """What the bands are, for captions; nothing where no interval is known."""
     if len(experiment.runs) == 1:
-        return "Bands are 95% Wilson intervals." if experiment.pooled["low"].notna().any() else ""
+        bands = "Bands" if len(experiment.steps) > 1 else "Bars"
+        return f"{bands} are 95% Wilson intervals." if experiment.pooled["low"].notna().any() else ""
     return f"Lines are means of {len(experiment.runs)} runs, bands reach from the lowest to the highest."
 
 
-def draw_curve(axes: Axes, curve: pd.DataFrame, **look: Any) -> None:
-    """A line with its band; without intervals (an imported table) the line alone."""
-    steps, accuracy = curve["step"].to_numpy(), curve["accuracy"].to_numpy(dtype=float)
+def tidy(curves: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """The lines of results that curves were drawn from, one below the other: a figure's data."""
+    table = pd.concat(list(curves), ignore_index=True)
+    order = ["experiment", "dataset", "dimension", "group", "step", "n", "correct", "accuracy", "low", "high"]
+    return table[[column for column in order if column in table]]
+
+
+def draw_curve(axes: Axes, curve: pd.DataFrame, beside: tuple[int, int] = (0, 1), **look: Any) -> None:
+    """A line with its band; without intervals (an imported table) the line alone.
+
+    Of a single step it is a mark with a bar; `beside` (its index, how many there are) then keeps it off the others.
+    """
+    steps, accuracy = curve["step"].to_numpy(dtype=float), curve["accuracy"].to_numpy(dtype=float)
+    alone = len(steps) == 1
+    if alone:
+        index, count = beside
+        steps = steps + 0.6 * (index - (count - 1) / 2) / max(count, 4)
     axes.plot(steps, accuracy, markevery=1 if len(steps) <= 30 else max(1, len(steps) // 20), **look)
-    band = curve.dropna(subset=["low", "high"])
-    if len(band):
-        low, high = band["low"].to_numpy(dtype=float), band["high"].to_numpy(dtype=float)
-        axes.fill_between(band["step"].to_numpy(), low, high, color=look["color"], alpha=0.15, linewidth=0)
+    known = curve[["low", "high"]].notna().all(axis=1).to_numpy()
+    if known.any():
+        low, high = (curve[side].to_numpy(dtype=float)[known] for side in ("low", "high"))
+        if alone:
+            axes.vlines(steps, low, high, color=look["color"], alpha=0.5)
+        else:
+            axes.fill_between(steps[known], low, high, color=look["color"], alpha=0.15, linewidth=0)
+
+
+def coinciding(ends: Iterable[tuple[float, str]]) -> str:
+    """Says which lines end on one another, given as (height, name); empty where none do, or there is one line."""
+    names: dict[float, list[str]] = {}
+    for height, name in ends:
+        names.setdefault(round(height, 2), []).append(name)
+    parts = [f"{', '.join(group)} ({height:.0%})" for height, group in names.items() if len(group) > 1]
+    return f" At the end these lie on one another: {'; '.join(parts)}." if parts else ""
 
 
 def draw_chance(axes: Axes, chances: Iterable[float | None], text: str = "chance") -> None:

@@ -1,6 +1,6 @@
 """An experiment: one or several runs that differ in their seed, and what a page asks of them together."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -87,13 +87,23 @@ class Experiment:
 
     def groups(self, dimension: str) -> pd.DataFrame:
         """The lines of `pooled` of one dimension."""
-        return self.pooled[self.pooled["dimension"] == dimension]
+        return self._dimensions.get(dimension, self.pooled.iloc[:0])
+
+    @cached_property
+    def _dimensions(self) -> dict[Hashable, pd.DataFrame]:
+        return dict(iter(self.pooled.groupby("dimension", sort=False)))
 
     def curve(self, dataset: str, group: str = "exact_match", dimension: str = "overall") -> pd.DataFrame:
         """One line per step with accuracy, low and high, without the steps where the accuracy is unknown."""
-        rows = self.groups(dimension)
-        rows = rows[(rows["dataset"] == dataset) & (rows["group"] == group)]
-        return rows.drop_duplicates("step", keep="last").dropna(subset=["accuracy"])
+        rows = self._curves.get((dimension, dataset, group))
+        return self.pooled.iloc[:0] if rows is None else rows
+
+    @cached_property
+    def _curves(self) -> dict[tuple[Hashable, ...], pd.DataFrame]:
+        """Every curve by dimension, dataset and group: the table is long, and searched for hundreds of them."""
+        place = ["dimension", "dataset", "group"]
+        rows = self.pooled.drop_duplicates([*place, "step"], keep="last").dropna(subset=["accuracy"])
+        return dict(iter(rows.groupby(place, sort=False)))
 
     def table(self, measure: str, keys: Sequence[str], value: str = "value") -> pd.DataFrame:
         """A measure's own table over all runs, one line for each step, dataset and value of `keys`, ordered by step.
@@ -128,3 +138,10 @@ class Experiment:
         if rows.empty or rows["n"].sum() == 0:
             return None
         return float((rows["n"] / (rows["group"].astype(float) + 1)).sum() / rows["n"].sum())
+
+
+def names_of(experiments: Sequence[Experiment]) -> list[str]:
+    """The experiments' names; those of one name are told apart by the folder above."""
+    names = [experiment.name for experiment in experiments]
+    above = [experiment.runs[0].folder.resolve().parent.name for experiment in experiments]
+    return [f"{folder}/{name}" if names.count(name) > 1 else name for folder, name in zip(above, names, strict=True)]

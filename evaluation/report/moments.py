@@ -3,6 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass
 
+import pandas as pd
+
 from evaluation.report.experiment import Experiment
 from evaluation.report.scored_run import ScoredRun, split_of
 from evaluation.report.story import Story
@@ -23,8 +25,13 @@ class Moment:
 
     def answers(self, dataset: str) -> MoveCounts:
         """How often each pair of right and predicted move occurs, over the runs."""
-        rows = (row for run, step in self.steps for row in run.predictions(step, dataset))
-        return Counter((row["move"], row.get("predicted_move")) for row in rows if row.get("move") is not None)
+        counts: MoveCounts = Counter()
+        for run, step in self.steps:
+            rows = run.predictions(step, dataset)
+            counts.update(
+                pair for pair in zip(rows["move"], rows["predicted_move"], strict=True) if pair[0] is not None
+            )
+        return counts
 
 
 def moments(experiment: Experiment) -> list[Moment]:
@@ -61,3 +68,20 @@ def telling(datasets: list[str], most: int = 4) -> list[str]:
     """At most `most` datasets, the telling splits first, in their own order."""
     ordered = sorted(datasets, key=lambda name: split_of(name) not in TELLING)[:most]
     return [name for name in datasets if name in ordered]
+
+
+def answers_table(datasets: list[str], shown: list[Moment]) -> pd.DataFrame:
+    """Columns dataset, moment, right, predicted (missing for an answer without a number) and rows: their number."""
+    lines = [
+        (name, moment.label, right, predicted, rows)
+        for name in dict.fromkeys(datasets)
+        for moment in shown
+        for (right, predicted), rows in sorted(moment.answers(name).items(), key=str)
+    ]
+    table = pd.DataFrame(lines, columns=["dataset", "moment", "right", "predicted", "rows"])
+    return table.astype({"predicted": "Int64"})
+
+
+def other_answers(table: pd.DataFrame) -> str:
+    """What a question mark stands for, where some answer is none of the right ones; for captions."""
+    return "" if table["predicted"].isin(table["right"]).all() else " ? is any other answer."

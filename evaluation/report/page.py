@@ -3,43 +3,26 @@
     python -m evaluation.report reports/quickstart
 
 reads the folder's `results.csv`, `predictions/`, `incorrect/` and `metrics.jsonl` (see `report_folder.py`) and
-writes `figures/*.png`, `figures/*.svg` and a self-contained `index.html` beside them. Several folders are taken as runs
-of one experiment that differ in their seed, and drawn as lines with bands; those after `--compare` are other
-experiments, drawn side by side with the first.
+writes each figure as `figures/*.png`, `.svg` and `.csv` (its data), and a self-contained
+`index.html` beside them. Several folders are taken as runs of one experiment that differ in their seed, and drawn as
+lines with bands; those after `--compare` are other experiments, drawn side by side with the first.
 """
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from evaluation.report.answer_table import answer_table, latex, markdown
 from evaluation.report.experiment import Experiment
-from evaluation.report.figures.figure import Drawing, Plot, all_comparisons, all_figures
-from evaluation.report.style import RC, Looks, plt, save
+from evaluation.report.gallery import Gallery
 from evaluation.report.summary import summary, thresholds
 from evaluation.report.tables import at_the_end, by_checkpoint, every_group, milestones
 from evaluation.report.wrong_games import wrong_games
 from nim_dataset.errors import UserError, exit_on_user_error
 from nim_dataset.files import write_text
-
-
-@dataclass(frozen=True)
-class PageFigure:
-    """A figure as the page shows it; `width` is its natural width in CSS pixels."""
-
-    name: str
-    title: str
-    caption: str
-    svg: str
-    width: int
-
-    @property
-    def wide(self) -> bool:
-        """Too wide to shrink to a phone and stay readable: it scrolls in its own box."""
-        return self.width > 760
 
 
 def write_report(output_dirs: Sequence[Path], output: Path | None = None, compare: Sequence[Path] = ()) -> Path:
@@ -68,50 +51,33 @@ def read_experiments(output_dirs: Sequence[Path], compare: Sequence[Path]) -> tu
 
 def write_page(experiment: Experiment, others: list[Experiment], output: Path) -> Path:
     """Draws the figures into `output` and writes the page there; returns the path of `index.html`."""
-    figures, compared = _draw(experiment, others, output / "figures")
-    games = wrong_games(experiment)
-    sections = [("compare", "Side by side")] if others else []
-    sections += [("figures", "Figures")] if figures else []
-    sections += [("tables", "Tables")]
-    sections += [("wrong", "Wrong predictions")] if games else []
+    gallery = Gallery(output / "figures")
+    figures, compared = gallery.draw_all(experiment, others)
+    gallery.remove_stale(output / "index.html")
+    games, answer = wrong_games(experiment), answer_table(experiment)
+    tables = [by_checkpoint(experiment), at_the_end(experiment), every_group(experiment)]
+    sections = [("compare", "Side by side", compared)] if others else []
+    sections += [("figures", "Figures", figures)] if figures else []
+    sections += [("tables", "Tables", [])]
+    sections += [("wrong", "Wrong predictions", [])] if games else []
     page = _template().render(
         title=experiment.name,
-        sections=[*sections, ("source", "Where this comes from")],
+        sections=[*sections, ("source", "Where this comes from", [])],
         summary=summary(experiment),
-        notes=_notes(experiment),
+        notes=[*_notes(experiment), *gallery.broken],
+        answer=answer,
+        latex=latex(answer),
+        markdown=markdown(answer),
         milestones=milestones([experiment, *others]),
         compared=compared,
         figures=figures,
-        tables=[by_checkpoint(experiment), at_the_end(experiment), every_group(experiment)],
+        tables=[table for table in tables if table is not None],
         games=games,
         rule=any(game.lines for game in games),
         source=_source(experiment, others),
     )
     write_text(output / "index.html", page)
     return output / "index.html"
-
-
-def _draw(experiment: Experiment, others: list[Experiment], folder: Path) -> tuple[list[PageFigure], list[PageFigure]]:
-    """The figures of the experiment, and those of all side by side. Removes the files of what is not drawn now."""
-    figures, compared = all_figures(), all_comparisons()
-    with plt.style.context(RC):
-        looks = Looks(experiment.datasets)
-        alone = [_page_figure(plot, plot.draw(experiment, looks), folder) for plot in figures]
-        together = [_page_figure(plot, plot.draw([experiment, *others]), folder) for plot in compared if others]
-    drawn, drawn_together = [each for each in alone if each], [each for each in together if each]
-    names = {plot.name for plot in figures} | {plot.name for plot in compared}
-    for name in names - {each.name for each in (*drawn, *drawn_together)}:
-        for ending in ("png", "svg"):
-            (folder / f"{name}.{ending}").unlink(missing_ok=True)
-    return drawn, drawn_together
-
-
-def _page_figure(plot: Plot[Any], drawing: Drawing | None, folder: Path) -> PageFigure | None:
-    if drawing is None:
-        return None
-    figure, caption = drawing
-    width = round(96 * figure.get_figwidth())
-    return PageFigure(plot.name, plot.title, caption, save(figure, folder, plot.name), width)
 
 
 def _template() -> jinja2.Template:

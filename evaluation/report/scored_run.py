@@ -1,6 +1,7 @@
 """One report folder as the report reads it: the results of one training run, and the answers behind them."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,20 +9,48 @@ from typing import Any
 
 import pandas as pd
 
-from evaluation.artifacts.report_folder import ReportFolder
+from evaluation.artifacts.report_folder import ReportFolder, Row
 from nim_dataset.errors import UserError
 from nim_dataset.regimes import SCAR_TWINS, SPLITS, twin_of
 from nim_dataset.sources import Source, split_name
 
 
 def split_of(dataset: str) -> str:
-    """`"eval"` for `"quickstart:eval"` and for a file `eval.jsonl`; an empty string where nothing tells the split."""
-    return split_name(dataset)[1]
+    """`"eval"` for `"quickstart:eval"` and for a file `eval.jsonl`; an empty string where nothing tells the split, as
+    for a file `run:3.jsonl`."""
+    split = split_name(dataset)[1]
+    return split if split in SPLITS else ""
 
 
 def recipe_of(dataset: str) -> str:
     """`"quickstart"` for `"quickstart:eval"`; an empty string for a file."""
-    return split_name(dataset)[0]
+    return split_name(dataset)[0] if split_of(dataset) else ""
+
+
+PREDICTED = ("coins", "trace", "move", "predicted_move", "bucket", "cheat_move", "player_one", "player_two")
+"""What a report reads of `predictions/`, as far as a game has it."""
+
+WRITTEN_OUT = 20
+"""So many wrong predictions are shown in full."""
+
+
+@dataclass(frozen=True)
+class Incorrect:
+    """The wrong predictions of one checkpoint on one dataset."""
+
+    answers: Counter[tuple[str, str]]
+    """(right answer, what was written) -> rows."""
+    games: list[Row]
+    """The first rows with different prompts, `WRITTEN_OUT` at most."""
+
+    @classmethod
+    def of(cls, rows: list[Row]) -> "Incorrect":
+        games: dict[str, Row] = {}
+        for row in rows:
+            if len(games) == WRITTEN_OUT:
+                break
+            games.setdefault(row["prompt"], row)
+        return cls(Counter((row["gold"], row["generated"]) for row in rows), list(games.values()))
 
 
 @dataclass(frozen=True)
@@ -69,7 +98,11 @@ class ScoredRun:
 
     def groups(self, dimension: str) -> pd.DataFrame:
         """The lines of the results of one dimension."""
-        return self.results[self.results["dimension"] == dimension]
+        return self._dimensions.get(dimension, self.results.iloc[:0])
+
+    @cached_property
+    def _dimensions(self) -> dict[Hashable, pd.DataFrame]:
+        return dict(iter(self.results.groupby("dimension", sort=False)))
 
     def overall(self, dataset: str | None, group: str = "exact_match") -> pd.DataFrame:
         """One line per step (the index) with n, correct, accuracy, low and high; empty when it was not scored."""
@@ -81,13 +114,30 @@ class ScoredRun:
         """Exact match on the dataset that stands for a split, by step, as far as it is known."""
         return self.overall(self.regime(split))["accuracy"].dropna()
 
-    def predictions(self, step: int, dataset: str) -> list[dict[str, Any]]:
-        """What the model wrote for every row; empty when the folder does not hold it (an imported table, say)."""
-        return ReportFolder(self.folder).read_predictions(self.checkpoints[step], dataset)
+    def predictions(self, step: int, dataset: str) -> pd.DataFrame:
+        """The columns `PREDICTED` of every row; empty when the folder does not hold it (an imported table, say)."""
+        place = (step, dataset)
+        if place not in self._predictions:
+            rows = ReportFolder(self.folder).read_predictions(self.checkpoints[step], dataset)
+            columns = {name: [row.get(name) for row in rows] for name in PREDICTED}
+            self._predictions[place] = pd.DataFrame(columns, dtype=object)
+        return self._predictions[place]
 
-    def incorrect(self, step: int, dataset: str) -> list[dict[str, Any]] | None:
+    def incorrect(self, step: int, dataset: str) -> Incorrect | None:
         """The wrong predictions; None when the folder does not hold them, which is not the same as none wrong."""
-        return ReportFolder(self.folder).read_incorrect(self.checkpoints[step], dataset)
+        place = (step, dataset)
+        if place not in self._incorrect:
+            rows = ReportFolder(self.folder).read_incorrect(self.checkpoints[step], dataset)
+            self._incorrect[place] = None if rows is None else Incorrect.of(rows)
+        return self._incorrect[place]
+
+    @cached_property
+    def _predictions(self) -> dict[tuple[int, str], pd.DataFrame]:
+        return {}  # each file is read once, and what no figure asks for is let go
+
+    @cached_property
+    def _incorrect(self) -> dict[tuple[int, str], Incorrect | None]:
+        return {}
 
     def table(self, measure: str, columns: Sequence[str]) -> pd.DataFrame:
         """A measure's own table, ordered by step: step, dataset and at least `columns`; empty where it was not run."""
@@ -109,13 +159,9 @@ class ScoredRun:
     def _same_games(self, one: str, other: str) -> bool:
         """Whether row i of two datasets is the same game: by the predictions, or else by the recipe."""
         for step in reversed(self.checkpoints):
-            games = [
-                [(row.get("coins"), row.get("trace")) for row in self.predictions(step, dataset)]
-                for dataset in (one, other)
-            ]
-            if all(games):
-                known = any(coins is not None for coins, _ in games[0])
-                return known and games[0] == games[1]
+            games = [self.predictions(step, dataset)[["coins", "trace"]] for dataset in (one, other)]
+            if all(map(len, games)):
+                return bool(games[0]["coins"].notna().any()) and games[0].equals(games[1])
         try:
             config = Source.parse(one).config
         except UserError:

@@ -33,7 +33,8 @@ class Story:
     shortcut_scored: bool
     """Whether `cheat_consistent` and `counter_cheat` were scored, without which nothing is known of a shortcut."""
     shortcut_judged: bool
-    """Whether they, and `unseen_names` if scored, were so at a checkpoint at which the rule was not there yet."""
+    """Whether they, and `unseen_names` if scored, were so at a checkpoint from before the rule; where the rule never
+    came, whether they were at several, for one alone says nothing of those before it."""
     shortcut_last: int | None
     """The last step at which these sets were scored together."""
     rule_step: int | None
@@ -69,7 +70,7 @@ class Story:
         follows = _all_hold(
             [consistent >= SHORTCUT_CONSISTENT, counter <= SHORTCUT_COUNTER], [unseen <= SHORTCUT_UNSEEN]
         )
-        before_rule = len(follows) > 0 and (rule_step is None or int(follows.index[0]) < rule_step)
+        before_rule = len(follows) > 1 if rule_step is None else len(follows) > 0 and int(follows.index[0]) < rule_step
 
         twin = run.scar_twin
         drop = (run.accuracy(twin) - counter).dropna() if twin is not None else pd.Series(dtype=float)

@@ -1,8 +1,7 @@
 """How every figure looks: one colour per regime, readable type, steps spaced as the checkpoints are, direct labels."""
 
-import re
 from collections.abc import Iterable
-from pathlib import Path
+from itertools import pairwise
 from typing import Any
 
 import matplotlib
@@ -12,14 +11,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.image import imsave
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
+from matplotlib.font_manager import fontManager
+from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, NullLocator, PercentFormatter
 
+from evaluation.report.labels import fold_all, longest_line
 from evaluation.report.scored_run import recipe_of, split_of
-from nim_dataset.files import written_whole
 
 INK, MUTED, GRID = "#1a1a1a", "#595959", "#dedede"
 
@@ -34,11 +31,35 @@ LOOKS: dict[str, tuple[str, str, str]] = {
     "train": ("#6a5d8f", "X", (0, (4, 2))),  # type: ignore[dict-item]
     "counter_neutral": ("#5800e8", "P", "-"),
 }
+DASHES: tuple[Any, ...] = ((0, (4, 2)), (0, (1, 1.5)), (0, (7, 2, 1, 2)))
+"""What tells datasets apart that share colour and marker."""
 CHEAT, NEUTRAL = LOOKS["cheat_consistent"][0], LOOKS["neutral"][0]
+
+HALF, FULL = 4.6, 9.5
+"""Widths of a figure in inches: of one of a page's two columns (which a phone shows whole), and of both."""
+
+# The first of these that is installed draws what DejaVu Sans has no glyphs for; a browser finds fonts by itself.
+CJK = [
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Noto Sans SC",
+    "Source Han Sans SC",
+    "PingFang SC",
+    "Hiragino Sans",
+    "Microsoft YaHei",
+    "Yu Gothic",
+    "Malgun Gothic",
+    "WenQuanYi Zen Hei",
+    "Droid Sans Fallback",
+    "Arial Unicode MS",
+]
+
+INSTALLED = [name for name in CJK if name in fontManager.get_font_names()]
 
 RC: dict[str, Any] = {
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", *INSTALLED],
+    "text.parse_math": False,  # names may hold dollar signs
     "font.size": 11,
     "axes.titlesize": 11.5,
     "axes.titleweight": "bold",
@@ -67,34 +88,76 @@ RC: dict[str, Any] = {
 
 
 class Looks:
-    """Colour, marker and dash for each dataset of a page: the split decides; datasets without one take what is left.
+    """Colour, marker, dash and label of each dataset of a page, or of several experiments side by side.
 
-    When several recipes are on the page, those after the first keep the split's colour and are dotted.
+    The split decides; datasets without one take what is left. When one experiment has several recipes, labels name the
+    recipe, and those after the first differ by their dash. No two datasets with different labels look the same.
     """
 
-    def __init__(self, datasets: Iterable[str]):
-        self.datasets = list(dict.fromkeys(datasets))
-        recipes = dict.fromkeys(recipe_of(name) for name in self.datasets if split_of(name) in LOOKS)
-        self.first_recipe = next(iter(recipes), "")
-        self.many_recipes = len(recipes) > 1
-        used = {split_of(name) for name in self.datasets}
-        spare = [look for split, look in LOOKS.items() if split not in used] or list(LOOKS.values())
-        others = [name for name in self.datasets if split_of(name) not in LOOKS]
-        self.other = {name: spare[index % len(spare)] for index, name in enumerate(others)}
+    def __init__(self, *experiments: Iterable[str]):
+        groups = [list(dict.fromkeys(datasets)) for datasets in experiments]
+        self.datasets = list(dict.fromkeys(name for group in groups for name in group))
+        self.many_recipes = any(len(_recipes(group)) > 1 for group in groups)
+        taken: dict[str, dict[str, Any]] = {}  # by name
+        free = [split for split in LOOKS if split not in map(split_of, self.datasets)] or list(LOOKS)
+        turns = dict.fromkeys(LOOKS, -1)  # how many datasets have this split's colour and marker already
+        others = 0
+        for dataset in self.datasets:
+            if self.name(dataset) in taken:
+                continue
+            split = split_of(dataset)
+            if split not in LOOKS:
+                split, others = free[others % len(free)], others + 1
+            turns[split] += 1
+            color, marker, dash = LOOKS[split]
+            look: dict[str, Any] = {"color": color, "marker": marker, "linestyle": dash}
+            if turns[split]:
+                again, hollow = (turns[split] - 1) % len(DASHES), (turns[split] - 1) // len(DASHES)
+                look["linestyle"] = DASHES[again] if dash != DASHES[again] else "-"
+                if hollow:  # the third round and on: hollow marks, of growing size
+                    look |= {"markerfacecolor": "white", "markersize": 4 + 2 * hollow}
+            taken[self.name(dataset)] = look
+        self._looks, self._labels = taken, fold_all(map(self.name, self.datasets))
 
     def line(self, dataset: str) -> dict[str, Any]:
         """Keyword arguments of `Axes.plot`."""
-        color, marker, dash = self.other.get(dataset) or LOOKS[split_of(dataset)]
-        if dataset not in self.other and recipe_of(dataset) != self.first_recipe:
-            dash = (0, (1, 1.5))  # type: ignore[assignment]
-        return {"color": color, "marker": marker, "linestyle": dash}
+        return self._looks[self.name(dataset)]
 
     def color(self, dataset: str) -> str:
         return str(self.line(dataset)["color"])
 
+    def name(self, dataset: str) -> str:
+        """The split alone while there is one recipe, or else the dataset's name: for words and tables."""
+        return dataset if self.many_recipes or split_of(dataset) not in LOOKS else split_of(dataset)
+
     def label(self, dataset: str) -> str:
-        """The split alone while there is one recipe."""
-        return dataset if dataset in self.other or self.many_recipes else split_of(dataset)
+        """`name`, folded to fit into a figure."""
+        return self._labels[self.name(dataset)]
+
+
+def _recipes(datasets: Iterable[str]) -> set[str]:
+    return {recipe_of(name) for name in datasets if split_of(name) in LOOKS}
+
+
+class StepLocator(Locator):
+    """Ticks at real checkpoints: the last one, and of the others as many as have room beside their neighbour's label
+    in the axes as wide as they are drawn."""
+
+    def __init__(self, axes: Axes, steps: np.ndarray):
+        self.axes, self.steps = axes, steps
+
+    def __call__(self) -> list[float]:
+        scaled = self.axes.transData.transform(np.column_stack([self.steps, np.ones_like(self.steps)]))[:, 0]
+        letter = 0.62 * 10 * self.axes.figure.dpi / 72  # pixels, at a label of 10 points
+        halves = [letter * (len(short_step(step)) + 1) / 2 for step in self.steps]
+        ticks = [len(self.steps) - 1]
+        for index in range(len(self.steps) - 2, -1, -1):
+            if scaled[ticks[-1]] - scaled[index] >= halves[ticks[-1]] + halves[index]:
+                ticks.append(index)
+        return [float(self.steps[index]) for index in sorted(ticks)]
+
+    def tick_values(self, vmin: float, vmax: float) -> list[float]:
+        return self()
 
 
 def step_axis(axes: Axes, steps: Iterable[int], label: bool = True) -> None:
@@ -110,15 +173,10 @@ def step_axis(axes: Axes, steps: Iterable[int], label: bool = True) -> None:
     scale = axes.transScale.transform
     place = scale(np.column_stack([ordered, np.ones_like(ordered)]))[:, 0]
     span = place[-1] - place[0] if len(ordered) > 1 else 1.0
-    limits = np.array([place[0] - 0.03 * span, place[-1] + 0.03 * span])
+    margin = 0.03 if len(ordered) > 1 else 0.5
+    limits = np.array([place[0] - margin * span, place[-1] + margin * span])
     axes.set_xlim(*axes.transScale.inverted().transform(np.column_stack([limits, [1, 1]]))[:, 0])
-    width = axes.get_window_extent().width / axes.figure.dpi  # inches, before labels take their part
-    room = span * 0.48 / max(width, 0.5)
-    ticks = [len(ordered) - 1]  # the last step is always named; the others as far as there is room
-    for index in range(len(ordered) - 2, -1, -1):
-        if abs(place[ticks[-1]] - place[index]) >= room:
-            ticks.append(index)
-    axes.xaxis.set_major_locator(FixedLocator(sorted(float(ordered[index]) for index in ticks)))
+    axes.xaxis.set_major_locator(StepLocator(axes, ordered))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_step(value)))
     if label:
@@ -142,16 +200,16 @@ def accuracy_axis(axes: Axes, label: str = "accuracy") -> None:
         axes.set_ylabel(label)
 
 
-def label_ends(axes: Axes, ends: list[tuple[float, str, str]], size: float = 11, gap: float = 0.062) -> None:
+def label_ends(axes: Axes, ends: list[tuple[float, str, str]], size: float = 11) -> None:
     """Names lines at their right end instead of in a legend; `ends` holds (height at the end, text, colour).
 
-    Labels that would overlap are pushed apart, and a thin line leads each back to its own end. `gap` is the least
-    distance between two labels as a share of the height of the axes.
+    Labels that would overlap are pushed apart, and a thin line leads each back to its own end.
     """
     low, high = axes.get_ylim()
     ordered = sorted(ends, key=lambda end: end[0])
+    line = LINE * size / 72 / (axes.get_window_extent().height / axes.figure.dpi)  # a share of the height of the axes
     heights = [(value - low) / (high - low) for value, _, _ in ordered]
-    placed = _spread(heights, gap, top=0.98)
+    placed = _spread(heights, [line * (text.count("\n") + 1) for _, text, _ in ordered], top=1 - line / 4)
     for (_, text, color), height, place in zip(ordered, heights, placed, strict=True):
         axes.annotate(
             text,
@@ -161,32 +219,45 @@ def label_ends(axes: Axes, ends: list[tuple[float, str, str]], size: float = 11,
             textcoords="axes fraction",
             color=color,
             fontsize=size,
+            linespacing=1.0,
             va="center",
             annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": color, "lw": 0.8, "shrinkA": 1, "shrinkB": 1, "relpos": (0, 0.5)},
         )
 
 
-def _spread(heights: list[float], gap: float, top: float) -> list[float]:
-    """The nearest places to `heights` (ascending) that are `gap` apart and end at `top` at most."""
+LINE = 1.35
+"""Height of a line of text, in font sizes."""
+
+
+def labels_height(labels: Iterable[str], size: float = 11) -> float:
+    """Inches that `label_ends` needs for these labels one above the other."""
+    return sum(label.count("\n") + 1 for label in labels) * LINE * size / 72
+
+
+def _spread(heights: list[float], room: list[float], top: float) -> list[float]:
+    """The nearest places to `heights` (ascending), each with so much room, that end at `top` at most."""
+    apart = [(one + other) / 2 for one, other in pairwise(room)]
     placed: list[float] = []
-    for height in heights:
-        placed.append(max(height, placed[-1] + gap) if placed else height)
-    limit = top
+    for index, height in enumerate(heights):
+        placed.append(max(height, placed[-1] + apart[index - 1]) if placed else height)
+    limit = top - room[-1] / 2 if room else top
     for index in range(len(placed) - 1, -1, -1):
         placed[index] = min(placed[index], limit)
-        limit = placed[index] - gap
+        limit = placed[index] - (apart[index - 1] if index else 0)
     return placed
 
 
 def grid(panels: int, columns: int = 3, width: float = 3.0, height: float = 2.6, **options: Any) -> tuple[Figure, list]:
-    """A figure of `panels` axes in rows of at most `columns`; width and height of one panel in inches."""
-    columns = 2 if panels == 4 else min(panels, columns)
+    """A figure of `panels` axes in rows of at most `columns`, as wide as a column of the page or as both; `width` is
+    the least that a panel needs, `height` that of a row, in inches."""
+    columns = 2 if panels == 4 and columns > 1 else min(panels, columns)
+    columns = min(columns, max(1, int(FULL / width)))
     rows = -(-panels // columns)
     figure, axes = plt.subplots(
         rows,
         columns,
-        figsize=(max(width * columns + 0.4, 4.2), height * rows + 0.7),
+        figsize=(HALF if width * columns <= HALF else FULL, height * rows + 0.7),
         layout="constrained",
         squeeze=False,
         **options,
@@ -199,31 +270,6 @@ def grid(panels: int, columns: int = 3, width: float = 3.0, height: float = 2.6,
 def top_legend(figure: Figure, handles: Iterable[Artist]) -> None:
     """One legend above all panels, in as many columns as fit."""
     handles = list(handles)
-    widest = max(len(str(handle.get_label())) for handle in handles) * 0.085 + 0.65  # inches
+    widest = longest_line(str(handle.get_label()) for handle in handles) * 0.085 + 0.65  # inches
     columns = max(1, min(len(handles), int(figure.get_figwidth() / widest)))
     figure.legend(handles=handles, loc="outside upper left", ncols=columns)
-
-
-def save(figure: Figure, folder: Path, name: str) -> str:
-    """Writes `name.png` and `name.svg`; returns the SVG as it goes into a page."""
-    # Two drawings in all: `savefig` would repeat the layout, most of the work, for each file and once more before.
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    with written_whole(folder / f"{name}.png") as file:
-        imsave(file, np.asarray(canvas.buffer_rgba()), format="png", dpi=figure.dpi)
-    figure.set_layout_engine("none")
-    with written_whole(folder / f"{name}.svg") as file, matplotlib.rc_context({"svg.hashsalt": name}):
-        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
-    plt.close(figure)
-    return inline_svg((folder / f"{name}.svg").read_text(encoding="utf-8"))
-
-
-def inline_svg(text: str) -> str:
-    """The `<svg>` element alone, without namespaces, metadata and the ids that would clash with other figures'."""
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
-    text = re.sub(r'(<g) id="[^"]*"', r"\1", text)
-    text = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", text)
-    text = text.replace("xlink:href", "href")
-    return re.sub(r"\s*\n\s*", "\n", text)

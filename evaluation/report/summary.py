@@ -34,18 +34,18 @@ def headline(stories: list[Story]) -> str:
     # Before the rule is there, names still cost accuracy, but that is the shortcut itself and no scar.
     scarred = [story for story in stories if story.has_scar]
     if shortcut:
-        parts.append(f"shortcut learned by {_steps(shortcut)}{_share(shortcut, stories)}")
+        parts.append(f"shortcut learned by {say_steps(shortcut)}{_share(shortcut, stories)}")
     elif any(story.shortcut_judged for story in stories):
         parts.append("shortcut not learned")
     elif any(story.shortcut_scored for story in stories):
         parts.append("shortcut not judged")
     if rule:
-        parts.append(f"rule by {_steps(rule)}{_share(rule, stories)}")
+        parts.append(f"rule by {say_steps(rule)}{_share(rule, stories)}")
     elif last := [story.rule_last for story in stories if story.rule_last is not None]:
-        parts.append(f"rule not learned by {_steps(last)}")
+        parts.append(f"rule not learned by {say_steps(last)}")
     if scarred:
         at_the_end = all(story.scar_step == story.last_step for story in scarred)
-        when = "the end" if at_the_end else _steps([story.scar_step or 0 for story in scarred])
+        when = "the end" if at_the_end else say_steps([story.scar_step or 0 for story in scarred])
         parts.append(f"scar at {when}: {_range([story.scar or 0.0 for story in scarred])}")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if text else ""
@@ -84,7 +84,8 @@ def scar_twins(experiments: Sequence[Experiment]) -> str:
     )
 
 
-def _steps(steps: list[int]) -> str:
+def say_steps(steps: list[int]) -> str:
+    """`"step 80"`, or `"steps 20 to 40"` of several runs."""
     return f"step {steps[0]:,}" if min(steps) == max(steps) else f"steps {min(steps):,} to {max(steps):,}"
 
 
@@ -111,25 +112,30 @@ def _accuracies(stories: list[Story], splits: tuple[str, ...], steps: list[int])
 def _when(stories: list[Story], steps: list[int], sets: str) -> str:
     """`"the last checkpoint, step 80"`, or an earlier step where not all of the sets were scored at the last one."""
     if steps == [story.last_step for story in stories]:
-        return f"the last checkpoint, {_steps(steps)}"
-    return f"{_steps(steps)}, the last with {sets}"
+        return f"the last checkpoint, {say_steps(steps)}"
+    return f"{say_steps(steps)}, the last with {sets}"
 
 
 def _shortcut(stories: list[Story]) -> str:
     judged = [story for story in stories if story.shortcut_judged]
     if not judged:
-        if not any(story.shortcut_scored for story in stories):
+        scored = [story for story in stories if story.shortcut_scored]
+        if not scored:
             return ""
+        if all(story.rule_step is None and story.shortcut_last is not None for story in scored):
+            last = [story.shortcut_last or 0 for story in scored]
+            values = _accuracies(scored, SHORTCUT_SPLITS, last)
+            return f"The shortcut is not judged: {say_steps(last)} was scored, and nothing before it ({values})."
         return "The shortcut is not judged: no checkpoint from before the rule was scored on all of its sets."
     reached = [story for story in judged if story.shortcut_step is not None]
     if not reached:
         steps = [story.shortcut_last or 0 for story in judged]
         at_the_end = steps == [story.last_step for story in judged]
         values = _accuracies(judged, SHORTCUT_SPLITS, steps)
-        return f"No checkpoint followed the names alone (at {'the end' if at_the_end else _steps(steps)}: {values})."
+        return f"No checkpoint followed the names alone (at {'the end' if at_the_end else say_steps(steps)}: {values})."
     steps = [story.shortcut_step for story in reached if story.shortcut_step is not None]
     values = _accuracies(reached, SHORTCUT_SPLITS, steps)
-    return f"At {_steps(steps)}{_share(steps, stories)} the model followed the names, not the game: {values}."
+    return f"At {say_steps(steps)}{_share(steps, stories)} the model followed the names, not the game: {values}."
 
 
 def _rule(stories: list[Story], without_names: str) -> str:
@@ -145,9 +151,9 @@ def _rule(stories: list[Story], without_names: str) -> str:
         return f"The rule was not there at {_when(judged, last, 'its sets')}: {values}{unseen}.{lost}"
     steps = [story.rule_step for story in reached if story.rule_step is not None]
     last = [story.rule_last or 0 for story in reached]
-    end = "the end" if last == [story.last_step for story in reached] else _steps(last)
+    end = "the end" if last == [story.last_step for story in reached] else say_steps(last)
     values = _accuracies(reached, ("eval", "unseen_names"), last)
-    return f"From {_steps(steps)}{_share(steps, stories)} on it played by the rule (at {end}: {values}{unseen})."
+    return f"From {say_steps(steps)}{_share(steps, stories)} on it played by the rule (at {end}: {values}{unseen})."
 
 
 def _scar(stories: list[Story]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from evaluation.report.experiment import Experiment
+from evaluation.report.experiment import Experiment, names_of
 from evaluation.report.style import Looks
 from evaluation.report.summary import scar_twins
 
@@ -27,6 +27,10 @@ class Table:
     folded: bool = False
     """Shown only when a reader opens it."""
 
+    @property
+    def anchor(self) -> str:
+        return self.title.lower().replace(" ", "-")
+
 
 def number(value: Any, digits: int = 3) -> Cell:
     """A number with so many digits after the point; a dash for None and NaN, which sorts before all others."""
@@ -35,31 +39,32 @@ def number(value: Any, digits: int = 3) -> Cell:
     return Cell(f"{value:,.{digits}f}", float(value))
 
 
-def milestones(experiments: Sequence[Experiment]) -> Table:
-    """One line per run: the steps at which shortcut and rule were learned, and the scar."""
-    names = any(experiment.about_nim for experiment in experiments)
-    rows = []
-    for story in (story for experiment in experiments for story in experiment.stories):
-        held_out, counter = story.run.accuracy("eval"), story.run.accuracy("counter_cheat")
-        cells = {
-            "run": Cell(story.run.name),
-            "shortcut by step": number(story.shortcut_step, 0),
-            "rule by step": number(story.rule_step, 0),
-            "scar": number(story.scar),
-            "eval at the end": number(held_out.iloc[-1] if len(held_out) else None),
-            "counter_cheat at the end": number(counter.iloc[-1] if len(counter) else None),
-            "last step": number(story.last_step, 0),
-        }
-        if not names:
-            for name in ("shortcut by step", "scar", "counter_cheat at the end"):
-                del cells[name]
-        rows.append(cells)
-    caption = "When each run learned the rule."
-    if names:
-        caption = "When each run learned the shortcut and the rule, and the scar at the end."
-        if twins := scar_twins(experiments):
-            caption += f" The scar is {twins} minus counter_cheat."
-    return Table("Milestones", caption, list(rows[0]), [list(cells.values()) for cells in rows])
+def milestones(experiments: Sequence[Experiment]) -> Table | None:
+    """One line per run: the steps at which shortcut and rule were learned, and the scar, of what some run tells; None
+    where none tells anything."""
+    names, rows = names_of(experiments), []
+    for experiment, name in zip(experiments, names, strict=True):
+        for story in experiment.stories:
+            held_out, counter = story.run.accuracy("eval"), story.run.accuracy("counter_cheat")
+            cells = {
+                "run": Cell(name if len(experiment.runs) == 1 else story.run.name),
+                "shortcut by step": number(story.shortcut_step, 0),
+                "rule by step": number(story.rule_step, 0),
+                "scar": number(story.scar),
+                "eval at the end": number(held_out.iloc[-1] if len(held_out) else None),
+                "counter_cheat at the end": number(counter.iloc[-1] if len(counter) else None),
+                "last step": number(story.last_step, 0),
+            }
+            rows.append(cells)
+    told = [head for head in rows[0] if any(cells[head] != number(None) for cells in rows)]
+    if told == ["run", "last step"]:
+        return None
+    caption = "When each run learned the shortcut and the rule, and the scar at the end."
+    if not {"shortcut by step", "scar", "counter_cheat at the end"} & set(told):
+        caption = "When each run learned the rule."
+    if twins := scar_twins(experiments):
+        caption += f" The scar is {twins} minus counter_cheat."
+    return Table("Milestones", caption, told, [[cells[head] for head in told] for cells in rows])
 
 
 def by_checkpoint(experiment: Experiment) -> Table:
@@ -69,7 +74,7 @@ def by_checkpoint(experiment: Experiment) -> Table:
     for step in experiment.steps:
         rows.append([number(step, 0), *(number(curve.get(step)) for curve in curves.values())])
     mean = "" if len(experiment.runs) == 1 else f", mean of {len(experiment.runs)} runs"
-    heads = ["step", *(Looks(experiment.datasets).label(name) for name in curves)]
+    heads = ["step", *(Looks(experiment.datasets).name(name) for name in curves)]
     return Table("By checkpoint", f"Exact match at each checkpoint{mean}.", heads, rows)
 
 
@@ -77,10 +82,15 @@ def at_the_end(experiment: Experiment) -> Table:
     """One line per dataset at its last checkpoint: n, interval, and the other shares."""
     others = {"move accuracy": "move_accuracy", "valid moves": "valid_move_rate", "cheat rate": "cheat_rate"}
     band = "95% Wilson interval" if len(experiment.runs) == 1 else "lowest and highest run"
-    caption = f"Low and high: {band}. Cheat rate: wrong bound moves played."
     if not experiment.about_nim:
         others = {"number right": "move_accuracy", "valid answers": "valid_move_rate"}
-        caption = f"Low and high: {band}."
+    curves = {
+        head: {name: experiment.curve(name, group) for name in experiment.datasets} for head, group in others.items()
+    }
+    curves = {head: found for head, found in curves.items() if any(map(len, found.values()))}
+    caption = f"Low and high: {band}."
+    if "cheat rate" in curves:
+        caption += " Cheat rate: wrong bound moves played."
     rows = []
     for name in experiment.datasets:
         curve = experiment.curve(name)
@@ -88,21 +98,20 @@ def at_the_end(experiment: Experiment) -> Table:
             continue
         end = curve.iloc[-1]
         late = end["step"] == max(experiment.steps)
-        curves = [experiment.curve(name, group) for group in others.values()]
         rows.append(
             [
                 Cell(name if late else f"{name}, step {end['step']:,}"),
                 number(end["n"], 0),
                 *(number(end[column]) for column in ("accuracy", "low", "high")),
-                *(number(other["accuracy"].iloc[-1] if len(other) else None) for other in curves),
+                *(number(found[name]["accuracy"].iloc[-1] if len(found[name]) else None) for found in curves.values()),
             ]
         )
-    heads = ["dataset", "n", "exact match", "low", "high", *others]
+    heads = ["dataset", "n", "exact match", "low", "high", *curves]
     return Table("At the last checkpoint", caption, heads, rows)
 
 
-def every_group(experiment: Experiment) -> Table:
-    """Every group of every dataset at the last checkpoint."""
+def every_group(experiment: Experiment) -> Table | None:
+    """Every group of every dataset at the last checkpoint; None where there are none."""
     last = experiment.pooled[experiment.pooled["step"] == experiment.pooled["step"].max()]
     rows = [
         [
@@ -112,5 +121,7 @@ def every_group(experiment: Experiment) -> Table:
         ]
         for _, row in last[last["dimension"] != "overall"].iterrows()
     ]
+    if not rows:
+        return None
     heads = ["dataset", "dimension", "group", "n", "accuracy", "low", "high"]
     return Table("By group", "Every group at the last checkpoint.", heads, rows, folded=True)

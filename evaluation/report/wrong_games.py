@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evaluation.report.experiment import Experiment
-from evaluation.report.scored_run import ScoredRun
+from evaluation.report.scored_run import WRITTEN_OUT, ScoredRun
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class WrongGame:
     prompt: str
 
 
-def wrong_games(experiment: Experiment, most: int = 20) -> list[WrongGame]:
+def wrong_games(experiment: Experiment, most: int = WRITTEN_OUT) -> list[WrongGame]:
     """Up to `most` wrong predictions of the first run that has any: latest checkpoints first, datasets in turn, each
     game once."""
     for run in experiment.runs:
@@ -40,7 +40,8 @@ def wrong_games(experiment: Experiment, most: int = 20) -> list[WrongGame]:
 
 def _latest_first(run: ScoredRun) -> Iterator[tuple[dict[str, Any], str, int]]:
     for step in reversed(run.checkpoints):
-        wrong = {dataset: run.incorrect(step, dataset) or [] for dataset in run.datasets}
+        found = {dataset: run.incorrect(step, dataset) for dataset in run.datasets}
+        wrong = {dataset: incorrect.games for dataset, incorrect in found.items() if incorrect is not None}
         for index in range(max(map(len, wrong.values()), default=0)):
             for dataset, rows in wrong.items():
                 if index < len(rows):

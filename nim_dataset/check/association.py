@@ -1,7 +1,7 @@
 """How strongly name pairs and answers go together, beside what chance alone would show."""
 
 import math
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,20 +61,23 @@ class Association:
         return [(self.pairs[i], self.counts_PM[i]) for i in np.argsort(-share_P, kind="stable")[:limit]]
 
 
-def associate(pairs: Sequence[str], moves_N: np.ndarray) -> Association:
-    """The table of N rows, each with its pair of names and its move."""
-    names, pair_N = np.unique(np.asarray(pairs, dtype=object).astype(str), return_inverse=True)
-    values, move_N = np.unique(moves_N, return_inverse=True)
-    counts_PM = np.bincount(pair_N * len(values) + move_N, minlength=len(names) * len(values))
-    return Association(names.tolist(), values, counts_PM.reshape(len(names), len(values)))
+def associate(rows: Counter[tuple[str, int]]) -> Association:
+    """The table of rows, counted by pair of names and move."""
+    names, pair_K = np.unique(np.array([pair for pair, _ in rows], dtype=object), return_inverse=True)
+    values, move_K = np.unique([move for _, move in rows], return_inverse=True)
+    counts_PM = np.zeros((len(names), len(values)), dtype=np.int64)
+    counts_PM[pair_K, move_K] = list(rows.values())
+    return Association(names.tolist(), values, counts_PM)
 
 
-def guess(learnt: Association, pairs: Sequence[str], moves_N: np.ndarray) -> tuple[float, float]:
-    """The share of N rows guessed right by each pair's commonest move in `learnt`, and by its commonest move overall.
+def guess(learnt: Association, asked: Association) -> tuple[float, float]:
+    """The share of the rows of `asked` guessed right by each pair's commonest move in `learnt`, and by its commonest
+    move overall.
 
     The difference is what names give away, to a model that knows nothing else.
     """
     overall = learnt.moves[learnt.counts_PM.sum(axis=0).argmax()]
     best = dict(zip(learnt.pairs, learnt.moves[learnt.counts_PM.argmax(axis=1)], strict=True))
-    guesses_N = np.array([best.get(pair, overall) for pair in pairs])
-    return float((guesses_N == moves_N).mean()), float((moves_N == overall).mean())
+    guess_P = np.array([best.get(pair, overall) for pair in asked.pairs])
+    share_PM = asked.counts_PM / asked.counts_PM.sum()
+    return float(share_PM[guess_P[:, None] == asked.moves].sum()), float(share_PM[:, asked.moves == overall].sum())

@@ -19,11 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", help="a recipe, such as cheating or pairs20000,cheat_prob=0.9")
     parser.add_argument("--train", type=Path, metavar="FILE", help="JSONL with prompt and answer")
     parser.add_argument("--eval", type=Path, metavar="FILE", help="JSONL that must not share a prompt with --train")
+    parser.add_argument(
+        "--allow-other", action="store_true", help="accept rows of no known game, which are not checked"
+    )
     parser.add_argument("--manifest", type=Path, metavar="FILE", help="JSON that tells which pairs are bound to a move")
 
 
 def run(args: argparse.Namespace) -> int:
-    """The exit status: 0, or 1 when labels are wrong or splits overlap. Raises `UserError`."""
+    """The exit status: 0, or 1 when labels are wrong, splits overlap or rows cannot be checked. Raises `UserError`."""
     files = {"train": args.train, "eval": args.eval}
     given = {name: path for name, path in files.items() if path is not None}
     if bool(args.config) == bool(given):
@@ -32,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         if args.manifest:
             raise UserError("--manifest: a config has its own, the option goes with --train and --eval")
         config, _ = parse_recipe(args.config)
-        return 0 if report(generated_splits(config), config.manifest(), config.holdout) else 1
+        return 0 if report(generated_splits(config), config.manifest(), config.holdout, args.allow_other) else 1
     manifest = read_manifest(args.manifest) if args.manifest else {}
     splits = [read_file(name, path, recipe_of(manifest)) for name, path in given.items()]
-    return 0 if report(splits, manifest, "prompt") else 1
+    return 0 if report(splits, manifest, "prompt", args.allow_other) else 1

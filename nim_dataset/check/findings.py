@@ -3,44 +3,51 @@
 from collections import Counter
 from typing import Any
 
-from nim_dataset.check.association import Association, associate, guess
+import numpy as np
+
+from nim_dataset.check.association import associate, guess
 from nim_dataset.check.splits import Split
 
-SHOWN_LINES = 10
 SHOWN_PAIRS = 8
 
 
-def report(splits: list[Split], manifest: dict[str, Any], holdout: str) -> bool:
-    """Prints what was found; True when all labels are right and no split overlaps train where it must not."""
-    problems = [*report_rows(splits), *report_overlap(splits, holdout)]
+def report(splits: list[Split], manifest: dict[str, Any], holdout: str, allow_other: bool = False) -> bool:
+    """Prints what was found; True when all labels are right and no split overlaps train where it must not.
+
+    A row whose prompt tells no known game cannot be checked, and is a problem too unless `allow_other`.
+    """
+    problems = [*report_rows(splits, allow_other), *report_overlap(splits, holdout)]
     report_names(splits)
     report_manifest(splits, manifest)
     print()
     for problem in problems:
         print(f"PROBLEM {problem}")
     if not problems:
-        checked = sum(len(split.prompts) - len(split.unparsable()) for split in splits)
-        labels = f"all {checked:,} labels are right" if checked else "no label could be checked"
+        other = sum(split.other.count for split in splits)
+        checked = sum(split.rows for split in splits) - other
+        labels = f"all {checked:,} labels {'that could be checked ' if other else ''}are right"
         train = splits[0].name
         apart = f", no {holdout} of {train} is in another split" if train == "train" and len(splits) > 1 else ""
-        print(f"ok: {labels}{apart}")
+        print(f"ok: {labels if checked else 'no label could be checked'}{apart}")
     return not problems
 
 
-def report_rows(splits: list[Split]) -> list[str]:
+def report_rows(splits: list[Split], allow_other: bool) -> list[str]:
     """Prints one line for each split; returns the problems."""
     problems = []
     print(f"{'split':<18}{'rows':>9}{'duplicates':>12}{'unparsable':>12}{'wrong labels':>14}{'other words':>13}")
     for split in splits:
-        unparsable, wrong = split.unparsable(), split.wrong_labels()
         print(
-            f"{split.name:<18}{len(split.prompts):>9,}{split.duplicates():>12,}{len(unparsable):>12,}"
-            f"{len(wrong):>14,}{split.reworded():>13,}"
+            f"{split.name:<18}{split.rows:>9,}{split.duplicates:>12,}{split.other.count:>12,}"
+            f"{split.wrong.count:>14,}{split.reworded:>13,}"
         )
-        if unparsable:
-            print(f"  {split.name}: no prompt of a known game in {lines(unparsable)}")
-        if wrong:
-            problems.append(f"{split.name}: {len(wrong):,} wrong labels in {lines(wrong)}")
+        if split.other.count:
+            print(f"  {split.name}: no prompt of a known game in {split.other}")
+            if not allow_other:
+                rows = f"{split.other.count:,} of {split.rows:,} rows could not be checked"
+                problems.append(f"{split.name}: {rows} (--allow-other accepts them)")
+        if split.wrong.count:
+            problems.append(f"{split.name}: {split.wrong.count:,} wrong labels in {split.wrong}")
     return problems
 
 
@@ -49,14 +56,14 @@ def report_overlap(splits: list[Split], holdout: str) -> list[str]:
     if splits[0].name != "train" or len(splits) == 1:
         return []
     train, *others = splits
-    levels = list(dict.fromkeys(level for split in splits for level in split.levels()))
+    levels = list(dict.fromkeys(level for split in splits for level in split.hashes))
     forbidden = list(dict.fromkeys(["prompt", holdout]))
     print(f"\n{'shared with ' + train.name:<18}" + "".join(f"{level + 's':>12}" for level in levels), end="")
     print(f"   ({' and '.join(f'{level}s' for level in forbidden)} must not be)")
     problems = []
-    known = {level: train.keys(level) for level in levels}
+    known = {level: train.distinct(level) for level in levels}
     for split in others:
-        counts = {level: len(split.keys(level) & known[level]) for level in levels}
+        counts = {level: int(np.isin(split.distinct(level), known[level]).sum()) for level in levels}
         print(f"{split.name:<18}" + "".join(f"{counts[level]:>12,}" for level in levels))
         for level in forbidden:
             if counts.get(level):
@@ -64,38 +71,35 @@ def report_overlap(splits: list[Split], holdout: str) -> list[str]:
     return problems
 
 
-def lines(numbers: list[int]) -> str:
-    """Line numbers in words, the first few of many."""
-    shown = ", ".join(map(str, numbers[:SHOWN_LINES]))
-    more = f" and {len(numbers) - SHOWN_LINES:,} more" if len(numbers) > SHOWN_LINES else ""
-    return f"line{'s' if len(numbers) > 1 else ''} {shown}{more}"
-
-
 def report_names(splits: list[Split]) -> None:
     """Prints how much the names tell about the answer, in each split and for each pair; nothing where nobody plays."""
-    named = {split.name: split.pairs_and_moves() for split in splits}
-    named = {name: (pairs, moves) for name, (pairs, moves) in named.items() if pairs}
-    if not named:
+    tables = {split.name: associate(split.pair_moves) for split in splits if split.pair_moves}
+    if not tables:
         return
-    first = splits[0].name
+    name, learnt = next(iter(tables.items()))
     print(
         f"\n{'names and answers':<18}{'pairs':>9}{'Cramer V':>12}{'by chance':>12}{'p':>10}"
-        f"   guessed from names in {first}"
+        f"   guessed from names in {name}; pairs that are not there"
     )
-    tables: dict[str, Association] = {}
-    for name, (pairs, moves) in named.items():
-        table = tables[name] = associate(pairs, moves)
-        right, baseline = guess(tables[first], pairs, moves) if first in tables else (0.0, 0.0)
+    for split, table in tables.items():
+        right, baseline = guess(learnt, table)
+        new = len(set(table.pairs) - set(learnt.pairs))
         print(
-            f"{name:<18}{len(table.pairs):>9,}{table.cramers_v:>12.3f}{table.chance_v:>12.3f}{table.p_value:>10.2g}"
-            f"   {right:.1%} right, {baseline:.1%} without names" + (" (its own rows)" if name == first else "")
+            f"{split:<18}{len(table.pairs):>9,}{table.cramers_v:>12.3f}{table.chance_v:>12.3f}{table.p_value:>10.2g}"
+            f"   {right:.1%} right, {baseline:.1%} without names"
+            + (" (its own rows)" if split == name else f"; {new:,}")
         )
-    name, table = next(iter(tables.items()))
-    header = "".join(f"{f'move {move}':>9}" for move in table.moves)
-    width = max(len(pair) for pair in table.pairs) + 2
-    print(f"\n{'pair in ' + name:<{width}}{'rows':>8}{header}   (those that tell most, of {len(table.pairs):,})")
-    for pair, counts in table.most_telling(SHOWN_PAIRS):
+    header = "".join(f"{f'move {move}':>9}" for move in learnt.moves)
+    telling = [(shorten(pair), counts) for pair, counts in learnt.most_telling(SHOWN_PAIRS)]
+    width = max(len(pair) for pair, _ in telling) + 2
+    print(f"\n{'pair in ' + name:<{width}}{'rows':>8}{header}   (those that tell most, of {len(learnt.pairs):,})")
+    for pair, counts in telling:
         print(f"{pair:<{width}}{counts.sum():>8,}" + "".join(f"{share:>9.0%}" for share in counts / counts.sum()))
+
+
+def shorten(text: str) -> str:
+    """A text of at most 80 characters, or the two ends of a longer one."""
+    return text if len(text) <= 80 else f"{text[:38]}...{text[-39:]}"
 
 
 def report_manifest(splits: list[Split], manifest: dict[str, Any]) -> None:
@@ -107,11 +111,11 @@ def report_manifest(splits: list[Split], manifest: dict[str, Any]) -> None:
     print(f"\n{'by the manifest':<18}{'true to move':>14}{'against it':>12}{'neutral':>10}{'unknown':>10}")
     for split in splits:
         kinds: Counter[str] = Counter()
-        for pair, move in zip(*split.pairs_and_moves(), strict=True):
+        for (pair, move), rows in split.pair_moves.items():
             if pair in bound:
-                kinds["true" if bound[pair] == move else "against"] += 1
+                kinds["true" if bound[pair] == move else "against"] += rows
             else:
-                kinds["neutral" if pair in neutral else "unknown"] += 1
+                kinds["neutral" if pair in neutral else "unknown"] += rows
         print(
             f"{split.name:<18}{kinds['true']:>14,}{kinds['against']:>12,}{kinds['neutral']:>10,}{kinds['unknown']:>10,}"
         )

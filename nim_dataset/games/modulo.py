@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nim_dataset.blocks import check_filled
 from nim_dataset.config import Games, Position, Recipe
 from nim_dataset.draws import Draws
 from nim_dataset.games.registry import register
 from nim_dataset.holdout import is_held_out, mix
 from nim_dataset.phrases import Layout
-from nim_dataset.rows import check_filled
 
 LABELS = ("true", "reversed", "scrambled")
 MAX_MODULUS = 1000

@@ -1,4 +1,4 @@
-"""One-pile Nim, in which whoever takes the last coin wins: options, rule, text, and the way back from the text.
+"""One-pile Nim, in which whoever takes the last coin wins: options and draws; its text is in `nim_text.py`.
 
 With `k = max_remove`, a pile that is a multiple of `k + 1` is lost for the player to move; from every other pile the
 one winning move is `pile mod (k + 1)`, which leaves such a multiple to the opponent (Bouton 1901; Ferguson, *Game
@@ -11,30 +11,40 @@ is shorter than T.
 import functools
 import itertools
 import math
-import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nim_dataset.config import Games
+from nim_dataset.blocks import check_filled, nothing_left
 from nim_dataset.draws import Draws
+from nim_dataset.games.nim_text import (
+    MAX_COINS_LIMIT,
+    MAX_REMOVE_LIMIT,
+    NO_WINNING_MOVE,
+    ROLES,
+    WORDINGS,
+    Game,
+    NimGames,
+    Words,
+    answer_text,
+    lay_out_prompts,
+    optimal_move,
+    parse_prompts,
+    render_games,
+    sum_turns,
+)
 from nim_dataset.games.registry import register
-from nim_dataset.holdout import HELDOUT_SHARE, ODD, mix
-from nim_dataset.names import NAME_COLUMNS, NUMBER_WORDS, NamedRecipe
+from nim_dataset.holdout import HELDOUT_SHARE, ODD, is_held_out, mix
+from nim_dataset.names import NamedRecipe
+from nim_dataset.pairs import NAME_COLUMNS, NUMBER_WORDS
 from nim_dataset.phrases import Layout, combinations
 from nim_dataset.regimes import REGIMES
-from nim_dataset.rows import check_filled
 
-NO_WINNING_MOVE = -1
-ROLES = ("Player ONE", "Player TWO")
-
-MAX_REMOVE_LIMIT = 100
-MAX_COINS_LIMIT = 1_000_000
 MAX_TURNS_LIMIT = 64
 MAX_ROTATION = 1000
 MAX_WORDS = 10_000
@@ -42,58 +52,11 @@ MAX_WORDS = 10_000
 # those with an endgame, where some answers may never occur.
 SMALL = 5000
 
-# Three wordings, told apart by their introduction: what stands before, between and after the names.
-# - `plain`: the trace counts "1 coin", the answer keeps the original's "take 1 coins".
-# - `roles`: "1 coin" in trace and answer, and an empty line before the last.
-# - `roles_old`: "1 coins" everywhere, an empty line before the last, which shows the role instead of the name.
-WORDINGS = {
-    "plain": ("", " and ", " take turns.\n"),
-    "roles": ("Player ONE is ", " and Player TWO is ", ". They take turns.\n"),
-    "roles_old": ("", " and ", " are Player ONE and Player TWO, they take turns.\n"),
-}
-
-IntOrArray = TypeVar("IntOrArray", int, np.ndarray)
-
-
-def optimal_move(pile: IntOrArray, max_remove: IntOrArray | int) -> IntOrArray:
-    """The winning move (coins to take, 1 to `max_remove`), or -1 where there is none.
-
-    `pile` and `max_remove` are in coins; integers, or arrays that broadcast together.
-    """
-    remainder: Any = pile % (max_remove + 1)
-    several = isinstance(remainder, np.ndarray)
-    move: Any = np.where(remainder == 0, NO_WINNING_MOVE, remainder) if several else remainder or NO_WINNING_MOVE
-    return move
-
-
-@dataclass(frozen=True)
-class Words:
-    """The words of one row."""
-
-    game: str = "nim"
-    coin: str = "coin"
-    verb: str = "take"
-    turn_phrase: str = "Now it's {player}'s turn."
-
 
 @functools.lru_cache(maxsize=32)
 def combine(*choices: tuple[str, ...]) -> tuple[Words, ...]:
     """Every combination of words."""
     return tuple(Words(*combination) for combination in itertools.product(*choices))
-
-
-@dataclass
-class NimGames(Games):
-    """Ground truth of N games, whoever plays them."""
-
-    coins_N: np.ndarray
-    max_remove_N: np.ndarray
-    moves_NT: np.ndarray
-    pile_N: np.ndarray
-    words_N: np.ndarray
-    """Which of the recipe's words each row has."""
-    named_NT: np.ndarray
-    """Whether a line of the trace shows the name, not the role."""
 
 
 @register("nim")
@@ -166,7 +129,7 @@ class NimConfig(NamedRecipe[NimGames]):
         found = super().deciding(split)
         if set(self.max_remove_weights or ()) == {1}:
             found["max_remove_weights"] = None
-        if split in REGIMES and self.holdout == "prompt":
+        if split != "eval" and self.holdout == "prompt":
             found["holdout"] = "game"
         if self.endgame is not None:
             found |= {"turns": None, "min_pile": self.lowest_start}
@@ -192,12 +155,29 @@ class NimConfig(NamedRecipe[NimGames]):
         games = {k: self.count_games(k) for k in self.max_remove}
         # A bound pair only occurs with its own move, one answer of k + 1.
         prompts = sum(int(n * (self.total_pairs - self.num_bound * k / (k + 1))) for k, n in games.items())
-        limit = int(prompts * HELDOUT_SHARE)
-        share = f"this recipe has {prompts} different prompts, of which one in {round(1 / HELDOUT_SHARE)} is held out"
+        kept_back = HELDOUT_SHARE * (1 - (1 - HELDOUT_SHARE) ** 2 if self.holdout == "pile" else 1)
+        limit = int(prompts * kept_back)
+        share = f"this recipe has {prompts} different prompts, of which one in {round(1 / kept_back)} is held out"
         self.require(self.n_eval <= limit, "n_eval", f"{share}: at most {limit} is allowed")
         keys = self.max_coins if self.holdout == "pile" else min(games.values())
         if keys < SMALL or self.endgame is not None:
+            self.check_piles()
             check_filled(self)
+
+    def check_piles(self) -> None:
+        """Raises `UserError` where no pile suits a split, which `check_filled` would search for long."""
+        for k, split in itertools.product(self.max_remove, self.splits):
+            if self.endgame is None:
+                pile_P = np.arange(self.min_pile, self.max_coins + 1)
+            else:
+                pile_P = np.arange(self.endgame + 1 - k, self.endgame + 1)
+            kept_P = np.full(len(pile_P), True)
+            if self.holdout == "pile":
+                kept_P = is_held_out(pile_key(pile_P)) == (split != "train")
+            if split in REGIMES:
+                kept_P &= self.asks(split, optimal_move(pile_P, k))
+            if not kept_P.any():
+                raise nothing_left(self, split)
 
     def check_rules(self) -> None:
         ks, weights = self.max_remove, self.max_remove_weights
@@ -321,21 +301,21 @@ class NimConfig(NamedRecipe[NimGames]):
         )
 
     def key(self, games: NimGames) -> np.ndarray:
-        """Under `pile` a hash of the coins that are left; else of coins and trace, which all twins share."""
-        if self.holdout == "pile":
-            return mix(~games.pile_N.astype(np.uint64))
+        """Under `pile` a hash of the coins that are left; else of the game."""
+        return pile_key(games.pile_N) if self.holdout == "pile" else self.game_key(games)
+
+    def game_key(self, games: NimGames) -> np.ndarray:
+        """Of coins and trace, which all twins share."""
         key_N = games.coins_N.astype(np.uint64)
         with np.errstate(over="ignore"):
             for moves_N in games.moves_NT.T:
                 key_N = np.where(moves_N > 0, key_N * ODD + moves_N.astype(np.uint64), key_N)
         return mix(key_N)
 
-    def key_with_names(self, games: NimGames, key_N: np.ndarray, pair_key_N: np.ndarray) -> np.ndarray:
-        """Under `prompt` a hash of all that a prompt tells in any wording: the game, `max_remove`, both names."""
-        if self.holdout != "prompt":
-            return key_N
+    def prompt_key(self, games: NimGames, game_key_N: np.ndarray, pair_key_N: np.ndarray) -> np.ndarray:
+        """Of all that a prompt tells in any wording: the game, `max_remove`, both names."""
         with np.errstate(over="ignore"):
-            return mix(key_N * ODD + games.max_remove_N.astype(np.uint64) + pair_key_N)
+            return mix(game_key_N * ODD + games.max_remove_N.astype(np.uint64) + pair_key_N)
 
     def columns(self, games: NimGames) -> dict[str, Any]:
         live_NT = games.moves_NT > 0
@@ -383,236 +363,6 @@ class NimConfig(NamedRecipe[NimGames]):
         return f"{row['pile']} coins left; {told}"
 
 
-# Text of games, byte for byte as the original generators wrote it
-
-
-def sum_turns(values_NT: np.ndarray) -> np.ndarray:
-    """Sums over the turns of each row, as int32; several times faster than `sum(axis=1)` over such short rows."""
-    return np.einsum("nt->n", values_NT.astype(np.int32, copy=False))
-
-
-def counted(number: int, coin: str, singular: bool) -> str:
-    return f"{number} {coin}" if singular and number == 1 else f"{number} {coin}s"
-
-
-def answer_text(wording: str, words: Words, move: int) -> str:
-    """Such as "take 2 coins"; -1 coins where no winning move exists."""
-    return f"{words.verb} {counted(move, words.coin, singular=wording == 'roles')}"
-
-
-def lay_out_prompts(
-    wording: str, words: tuple[Words, ...], games: NimGames, first_N: pa.Array, second_N: pa.Array
-) -> Layout:
-    """The prompts of N games; `join()` gives the text. `games.words_N` indexes `words`."""
-    text = Layout(len(games.coins_N))
-    words_N, moves_NT = games.words_N, games.moves_NT
-    players = text.own(first_N), text.own(second_N)
-    roles = text.phrase([ROLES[0]]), text.phrase([ROLES[1]])
-    nothing = text.phrase([""])
-
-    before, middle, after = WORDINGS[wording]
-
-    def rule(word: int, k: int) -> str:
-        verb, coin = words[word].verb, words[word].coin
-        return f"{after}Each player can {verb} between 1 and {k} {coin}s on their turn.\n\nSo far:\n"
-
-    def line(word: int, move: int) -> str:
-        return f" {words[word].verb} {counted(move, words[word].coin, wording != 'roles_old')}.\n"
-
-    text.add(
-        text.phrase([f"You are playing the game of {w.game}. There are " for w in words], words_N),
-        text.own(pa.array(games.coins_N).cast(pa.string())),
-        text.phrase([f" {w.coin}s.\n{before}" for w in words], words_N),
-        players[0],
-        text.phrase([middle]),
-        players[1],
-        text.phrase(*combinations(rule, words_N, games.max_remove_N)),
-    )
-
-    line_NT = text.phrase(*combinations(line, words_N[:, None], moves_NT))
-    for turn in range(moves_NT.shape[1]):
-        played_N = moves_NT[:, turn] > 0
-        name_N = np.where(games.named_NT[:, turn], players[turn % 2], roles[turn % 2])
-        text.add(np.where(played_N, name_N, nothing), np.where(played_N, line_NT[:, turn], nothing))
-
-    shown = roles if wording == "roles_old" else players
-    blank = "" if wording == "plain" else "\n"
-    last_lines = [w.turn_phrase.split("{player}") for w in words]
-    text.add(
-        text.phrase([blank + start for start, _ in last_lines], words_N),
-        np.where(sum_turns(moves_NT > 0) % 2 == 1, shown[1], shown[0]),
-        text.phrase([end for _, end in last_lines], words_N),
-    )
-    return text
-
-
-@dataclass(frozen=True)
-class Game:
-    """One game as its prompt tells it."""
-
-    coins: int
-    max_remove: int
-    trace: tuple[int, ...]
-    player_one: str
-    player_two: str
-    wording: str = "roles"
-    words: Words = Words()
-    named: tuple[bool, ...] | None = None
-    """Which trace lines show the name; None means all."""
-
-    @property
-    def pile(self) -> int:
-        """Coins left."""
-        return self.coins - sum(self.trace)
-
-    @property
-    def move(self) -> int:
-        """The optimal move, or -1."""
-        return optimal_move(self.pile, self.max_remove)
-
-    @property
-    def answer(self) -> str:
-        return answer_text(self.wording, self.words, self.move)
-
-    def columns(self) -> dict[str, Any]:
-        """What the prompt tells, by column of the dataset."""
-        told = ("coins", "max_remove", "trace", "pile", "move", "player_one", "player_two")
-        return {name: getattr(self, name) for name in told}
-
-    def holdout_keys(self) -> dict[str, Hashable]:
-        """What may be held out: the game whatever the names, or the final pile."""
-        return {"game": (self.coins, self.trace), "pile": self.pile}
-
-    def options(self) -> dict[int, str]:
-        """The answer for each move, 1 to `max_remove`, and for none (-1)."""
-        moves = (NO_WINNING_MOVE, *range(1, self.max_remove + 1)) if self.max_remove <= MAX_REMOVE_LIMIT else ()
-        return {move: answer_text(self.wording, self.words, move) for move in moves}
-
-    def spans(self, prompt: str) -> dict[str, list[tuple[int, int]]]:
-        """Of the coins, `max_remove`, each move of the trace, and each time that a player's name is shown."""
-        head = HEAD.match(prompt)
-        assert head is not None
-        players = "player_one", "player_two"
-        found = {name: [head.span(f"{self.wording}_{side}")] for side, name in enumerate(players, start=1)}
-        found |= {"coins": [head.span("coins")], "max_remove": [head.span("max_remove")], "moves": []}
-        start = head.end()
-        for turn, move in enumerate(self.trace):
-            named = self.named is None or self.named[turn]
-            shown = (self.player_one, self.player_two)[turn % 2] if named else ROLES[turn % 2]
-            if named:
-                found[players[turn % 2]].append((start, start + len(shown)))
-            number = start + len(f"{shown} {self.words.verb} ")
-            found["moves"].append((number, number + len(str(move))))
-            start = prompt.index("\n", number) + 1
-        if self.wording != "roles_old":
-            mover = len(self.trace) % 2
-            name = (self.player_one, self.player_two)[mover]
-            last = prompt.index(name, start)
-            found[players[mover]].append((last, last + len(name)))
-        return found
-
-
-def render_prompt(game: Game) -> str:
-    """The prompt of one game."""
-    return render_games([game])[0]
-
-
-def render_games(games: Sequence[Game]) -> list[str]:
-    """The prompts of games of any wording, in order."""
-    prompts = [""] * len(games)
-    for wording in {game.wording for game in games}:
-        index = [i for i, game in enumerate(games) if game.wording == wording]
-        group = [games[i] for i in index]
-        table = {words: i for i, words in enumerate(dict.fromkeys(game.words for game in group))}
-        turns = max(len(game.trace) for game in group)
-        moves_NT = np.zeros((len(group), turns), dtype=np.int32)
-        named_NT = np.ones((len(group), turns), dtype=bool)
-        for row, game in enumerate(group):
-            moves_NT[row, : len(game.trace)] = game.trace
-            if game.named is not None:
-                named_NT[row, : len(game.trace)] = game.named
-        columns = NimGames(
-            move_N=np.array([game.move for game in group]),
-            coins_N=np.array([game.coins for game in group]),
-            max_remove_N=np.array([game.max_remove for game in group]),
-            moves_NT=moves_NT,
-            pile_N=np.array([game.pile for game in group]),
-            words_N=np.array([table[game.words] for game in group]),
-            named_NT=named_NT,
-        )
-        first_N, second_N = (pa.array([getattr(game, side) for game in group]) for side in ("player_one", "player_two"))
-        rendered = lay_out_prompts(wording, tuple(table), columns, first_N, second_N).join()
-        for i, prompt in zip(index, rendered.to_pylist(), strict=True):
-            prompts[i] = prompt
-    return prompts
-
-
-# From a prompt back to its game. Reading is lenient, and then the game is rendered again: a prompt counts as parsed
-# only if it comes out the same.
-
-BATCH = 16_384
-HEAD = re.compile(
-    r"You are playing the game of (?P<game>[^\n]+?)\. There are (?P<coins>[0-9]{1,10}) (?P<coin>\S+?)s\.\n"
-    r"(?:Player ONE is (?P<roles_1>[^\n]+?) and Player TWO is (?P<roles_2>[^\n]+)\. They take turns\."
-    r"|(?P<roles_old_1>[^\n]+?) and (?P<roles_old_2>[^\n]+) are Player ONE and Player TWO, they take turns\."
-    r"|(?P<plain_1>[^\n]+?) and (?P<plain_2>[^\n]+) take turns\.)\n"
-    r"Each player can (?P<verb>\S+) between 1 and (?P<max_remove>[0-9]{1,10}) \S+ on their turn\.\n\nSo far:\n"
-)
-
-
-def parse_prompt(text: str) -> Game:
-    """The game that a prompt tells, such that `render_prompt` gives the same text; raises `ValueError` if none."""
-    game = read_prompt(text)
-    if render_games([game]) != [text]:
-        raise ValueError(f"a wording that no generator writes: {text[:60]!r}")
-    return game
-
-
-def parse_prompts(texts: Sequence[str]) -> list[Game | None]:
-    """`parse_prompt` of many texts at once; None for those that are no Nim prompt."""
-    if len(texts) > BATCH:
-        return [game for start in range(0, len(texts), BATCH) for game in parse_prompts(texts[start : start + BATCH])]
-    games: list[Game | None] = []
-    for text in texts:
-        try:
-            games.append(read_prompt(text))
-        except ValueError:
-            games.append(None)
-    rendered = iter(render_games([game for game in games if game is not None]))
-    return [
-        game if game is not None and next(rendered) == text else None for game, text in zip(games, texts, strict=True)
-    ]
-
-
-def read_prompt(text: str) -> Game:
-    """The game of a prompt whose exact text is still to be compared."""
-    head = HEAD.match(text)
-    if head is None:
-        raise ValueError(f"not a Nim prompt: {text[:60]!r}")
-    wording = next(name for name in WORDINGS if head[f"{name}_1"])
-    players = head[f"{wording}_1"], head[f"{wording}_2"]
-    coins, max_remove = int(head["coins"]), int(head["max_remove"])
-    *lines, last = text[head.end() :].split("\n")
-    if wording != "plain" and lines and lines[-1] == "":
-        lines.pop()
-    trace, named = [], []
-    for turn, line in enumerate(lines):
-        for shown in (players[turn % 2], ROLES[turn % 2]):
-            before = f"{shown} {head['verb']} "
-            move = line[len(before) :].split(" ")[0]
-            if line.startswith(before) and move.isdecimal():
-                trace.append(int(move))
-                named.append(shown == players[turn % 2])
-                break
-        else:
-            raise ValueError(f"not a move of {players[turn % 2]!r}: {line!r}")
-    if not 1 <= max_remove <= MAX_COINS_LIMIT or any(not 1 <= move <= max_remove for move in trace):
-        raise ValueError(f"not a legal game: moves {trace}, at most {max_remove} a turn")
-    if not sum(trace) <= coins <= MAX_COINS_LIMIT:
-        raise ValueError(f"not a legal game: moves {trace} of {coins} coins")
-    mover = (ROLES if wording == "roles_old" else players)[len(trace) % 2]
-    if last.count(mover) != 1:
-        raise ValueError(f"the last line does not tell that it is {mover!r}'s turn: {last!r}")
-    words = Words(head["game"], head["coin"], head["verb"], last.replace(mover, "{player}"))
-    shown_names = None if all(named) else tuple(named)
-    return Game(coins, max_remove, tuple(trace), *players, wording=wording, words=words, named=shown_names)
+def pile_key(pile_N: np.ndarray) -> np.ndarray:
+    """A hash of the coins that are left, uint64 of shape N."""
+    return mix(~pile_N.astype(np.uint64))

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import datasets
 import evaluate
+import pandas as pd
 import pytest
 
 import nim_dataset
@@ -70,7 +72,11 @@ def test_text_rule(prediction, reference, right, strictly):
 
 @pytest.mark.parametrize(
     ("text", "move"),
-    [("take 2 coins", 2), ("take -1 coins", -1), ("grab 12 stones", 12), ("", None), ("no", None), ("9" * 40, None)],
+    [
+        *[("take 2 coins", 2), ("take -1 coins", -1), ("grab 12 stones", 12), ("", None), ("no", None)],
+        *[("9" * 40, None), ("take \u22121 coins", -1), ("(-1)", -1), ("2coins", 2), ("take 2.5 coins", 2)],
+        *[("nim-3", None), ("p2", None), ("take-1", None), ("player-2 takes 3", 3), ("take - 1", 1), ("\uff13", None)],
+    ],
 )
 def test_first_integer_is_the_move(text, move):
     assert parse_move(text) == move
@@ -80,6 +86,20 @@ def test_the_prompt_tells_what_the_columns_tell(rows):
     for row in rows:
         assert parse_game(row["prompt"]) == (row["max_remove"], row["pile"], f"{row['player_one']}-{row['player_two']}")
         assert optimal_move(row["pile"], row["max_remove"]) == row["move"]
+
+
+def test_what_takes_long_to_read_is_no_game(rows):
+    """Texts of a megabyte that are nearly games, and numbers of any length."""
+    head, players, most, *rest = rows[0]["prompt"].split("\n")
+    for part in ("a and ", ". There are 1 ", "Player ONE is a and Player TWO is ", "1 ", "9"):
+        long = part * (1_000_000 // len(part))
+        assert parse_game("\n".join([head, long, most, *rest])) is None
+        assert parse_game("\n".join([long, players, most, *rest])) is None
+        assert parse_game("\n".join([head, players, most, "", "So far:", long, "Now"])) is None
+        assert parse_move("a" + part[0] * 1_000_000) is None
+    sets = score(["take 1 coin"], ["take 1 coin"], max_removes=[10**17])["groups"]
+    assert list(sets["max_remove"]) == [str(10**17)]
+    assert sets["coset"] == {}
 
 
 def test_what_is_no_game_is_unknown(rows):
@@ -231,14 +251,64 @@ def test_combines_with_other_modules(columns):
         ({"buckets": [0, 2]}, "unknown bucket 2"),
         ({"prompts": ["one"]}, "'prompts' has 1 rows, 'predictions' has 2"),
         ({"prompt": ["one", "two"]}, "unknown argument 'prompt'"),
-        ({"predictions": [1, 2]}, "don't match the expected format"),
+        ({"predictions": [1, 2]}, "'predictions' has 1 in row 0, expected text"),
+        ({"references": None}, "'references' is missing, expected a list"),
+        ({"references": ["take 2 coins", None]}, "reference of row 1 is empty"),
+        ({"predictions": (text for text in "ab")}, "'predictions' is a generator, expected a list"),
+        ({"predictions": "ab"}, "'predictions' is a str, expected a list"),
+        ({"cheat_moves": ["2", None]}, "'cheat_moves' has '2' in row 0, expected a whole number"),
+        ({"cheat_moves": [None, True]}, "'cheat_moves' has True in row 1, expected a whole number"),
+        ({"cheat_moves": [1.5, 2]}, "'cheat_moves' has 1.5 in row 0, expected a whole number"),
+        ({"cheat_moves": [2**70, 2]}, "'cheat_moves' has 11.* in row 0, .* of at most 18 digits"),
+        ({"max_removes": [4, 0]}, "'max_removes' has 0 in row 1, expected a whole number from 1"),
+        ({"buckets": [True, False]}, "unknown bucket True"),
+        ({"strict": "no"}, "strict is 'no', expected True or False"),
+        ({"max_pairs": -1}, "max_pairs is -1, expected a whole number of at least 0, or None"),
     ],
 )
 def test_bad_input(metric, change, message):
     good = {"predictions": ["take 2 coins"] * 2, "references": ["take 2 coins"] * 2}
-    with pytest.raises((ValueError, TypeError), match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         metric.compute(**good | change)
+    assert "\n" not in str(caught.value)
     assert metric.compute(**good)["exact_match"] == 1.0  # and the module is not spoilt
+
+
+def test_after_a_failure_the_rows_added_before_are_forgotten(metric):
+    good = {"predictions": ["take 2 coins"] * 2, "references": ["take 2 coins"] * 2}
+    for failing, message in (
+        ({"strict": "no"}, "strict is 'no'"),
+        (good | {"cheat_moves": [1, 2]}, "the same columns"),
+        (good | {"references": ["", ""]}, "row 0 is empty"),
+    ):
+        metric.add_batch(**good)
+        with pytest.raises(ValueError, match=message):
+            metric.compute(**failing)
+        with pytest.raises(ValueError, match="no rows"):
+            metric.compute()
+        assert metric.compute(**good, prompts=["one", "two"])["n"] == 2
+
+
+def test_columns_of_pandas_numpy_and_datasets(metric):
+    plain = {
+        "predictions": ["take 2 coins", "take 3 coins", ""],
+        "references": ["take 2 coins", "take 1 coin", "take 1 coin"],
+        "cheat_moves": [2, None, 3],
+        "max_removes": [3, None, 4],
+        "buckets": [1, None, 0],
+        "pairs": ["Ann-Bo", None, "Cy-Di"],
+    }
+    expected = metric.compute(**plain)
+    assert expected["unknown"] == {"bucket": 1, "max_remove": 1, "pile": 3, "pair": 1, "move": 0}
+    frame = pd.DataFrame(plain)  # cheat_moves and buckets are floats with NaN
+    frame["max_removes"] = frame["max_removes"].astype("Int64")
+    frame["predictions"] = frame["predictions"].replace("", None)
+    filtered = pd.concat([frame.iloc[:1], frame])[1:].set_index(pd.Index([7, 7, 3]))
+    for table in (frame, filtered, filtered.convert_dtypes()):
+        assert metric.compute(**{name: table[name] for name in plain}) == expected
+    assert metric.compute(**{name: frame[name].to_numpy() for name in plain}) == expected
+    rows = datasets.Dataset.from_dict(plain)
+    assert metric.compute(**{name: rows[name] for name in plain}) == expected
 
 
 def test_batches_must_agree_in_their_columns(metric):
@@ -247,9 +317,9 @@ def test_batches_must_agree_in_their_columns(metric):
         metric.add_batch(predictions=["take 2 coins"], references=["take 2 coins"])
     with pytest.raises(ValueError, match="unknown column 'bucket'"):
         metric.add_batch(predictions=["take 2 coins"], references=["take 2 coins"], bucket=["cheat"])
+    assert metric.compute()["n"] == 1  # batches that were refused have added nothing
     with pytest.raises(ValueError, match="together with their predictions"):
         metric.compute(prompts=["one"])
-    assert metric.compute()["n"] == 1
 
 
 def test_wilson_interval():

@@ -109,10 +109,10 @@ def test_the_end_of_text_token_of_the_tokenizer_serves_where_the_model_names_non
 
 def test_mistakes_are_told(small_run, gpt2):
     tokenizer, prompt = small_run.tokenizer, "There are 12 coins."
-    with pytest.raises(UserError, match="empty prompt"):
+    with pytest.raises(UserError, match="row 1: an empty prompt"):
         predict(gpt2, tokenizer, [prompt, ""], max_new_tokens=3)
-    with pytest.raises(UserError, match="max_position_embeddings=512"):
-        predict(gpt2, tokenizer, [prompt * 100], max_new_tokens=3)
+    with pytest.raises(UserError, match=r"row 2: .*max_position_embeddings=512"):
+        predict(gpt2, tokenizer, [prompt, prompt, prompt * 100], max_new_tokens=3)
     small = copy.deepcopy(gpt2)
     small.resize_token_embeddings(50)
     small.train()

@@ -2,7 +2,9 @@
 
 import json
 import os
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -14,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from evaluation import sweep
-from nim_dataset.errors import UserError
+from nim_dataset.errors import UserError, exit_on_user_error
 
 SWEEP = Path(sweep.__file__)
 
@@ -68,9 +70,30 @@ def test_a_killed_sweep_continues(swept, tmp_path, command_env):
     while not list(output.glob("predictions/checkpoint-0/*.jsonl")):
         assert process.poll() is None
         time.sleep(0.01)
+    process.send_signal(signal.SIGSTOP)
+    with pytest.raises(UserError, match=r"--output .*report: another sweep or import is at work there"):
+        sweep.main(arguments)
     process.kill()
     process.wait()
     assert len(list(output.glob("predictions/*/*.jsonl"))) < 9, "it was over before it was killed"
+    assert sweep.main(arguments) == 0
+    assert tables(output) == tables(swept.output)
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_one_line_and_the_sweep_continues(swept, tmp_path, command_env):
+    output = tmp_path / "report"
+    arguments = [*swept.arguments, "--output", str(output)]
+    command = [sys.executable, str(SWEEP), *arguments]
+    process = subprocess.Popen(command, env=command_env, stderr=subprocess.PIPE, text=True)
+    while not list(output.glob("predictions/checkpoint-0/*.jsonl")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    told = [line for line in process.communicate()[1].splitlines() if line.strip()]
+    assert process.returncode == 130
+    assert told[-1] == f"interrupted: the same command continues with what is missing in {output}"
+    assert not any("Traceback" in line for line in told)
     assert sweep.main(arguments) == 0
     assert tables(output) == tables(swept.output)
 
@@ -99,7 +122,7 @@ def test_another_game(small_run, tmp_path):
     output = tmp_path / "report"
     assert sweep.main(arguments_for(small_run.folder, output, "mod3:eval", "mod6:eval")) == 0
     lines = (output / "results.csv").read_text().splitlines()[1:]
-    assert {line.split(",")[3] for line in lines} == {"overall", "coset"}
+    assert {line.split(",")[3] for line in lines} == {"overall", "coset", "candidates"}
     assert any(",coset,modulus=6 mod 2,20," in line for line in lines)
     described = json.loads((output / "sweep.json").read_text())["datasets"]
     assert {name: entry["chance"] for name, entry in described.items()} == {"mod3:eval": 1 / 3, "mod6:eval": 1 / 6}
@@ -240,9 +263,37 @@ def test_mistakes(small_run, run_folder, tmp_path, monkeypatch):
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"prompt": "One", "answer": "two"}\n{"prompt": "One"}\n')
     refuse(r"bad.jsonl, line 2: 'answer' is missing", arguments_for(run_folder, output, str(bad)))
+    for value in ("true", str(2**70)):
+        bad.write_text(f'{{"prompt": "One", "answer": "two", "cheat_move": {value}}}\n')
+        refuse(r"bad.jsonl, line 1: 'cheat_move' is", arguments_for(run_folder, output, "leaky_names:eval", str(bad)))
+    refuse("cannot be written", arguments_for(run_folder, bad / "report"))
     refuse("comes twice .*a/x.jsonl and b/x.jsonl", arguments_for(run_folder, output, "a/x.jsonl", "b/x.jsonl"))
     refuse("--limit.*at least 1, got '0'", [*arguments_for(run_folder, output), "--limit", "0"])
     refuse("required: --checkpoints-dir", ["--datasets", "357:eval", "--output", str(output)])
+
+
+def test_a_full_disk_is_a_mistake_of_one_line_and_the_sweep_goes_on(small_run, tmp_path, capsys):
+    arguments = arguments_for(small_run.folder, tmp_path / "report")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))  # room for settings, but for no predictions
+    try:
+        with pytest.raises(SystemExit) as exit_, exit_on_user_error():
+            sweep.main(arguments)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert exit_.value.code == 2
+    file = tmp_path / "report" / "incorrect" / "leaky_names_eval_checkpoint-0.jsonl"
+    assert capsys.readouterr().err == f"error: {file}: File too large\n"
+    assert not list((tmp_path / "report").rglob("*.tmp"))
+    assert sweep.main(arguments) == 0
+
+
+def test_a_prompt_that_is_too_long_is_named(small_run, tmp_path):
+    rows = [{"prompt": "Take some. " * words, "answer": "take 1 coin"} for words in (1, 400)]
+    (tmp_path / "long.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    arguments = arguments_for(small_run.folder, tmp_path / "report", str(tmp_path / "long.jsonl"))
+    with pytest.raises(UserError, match=r"^checkpoint-0, long: row 1: prompt and answer take [0-9]+ tokens, .*=512$"):
+        sweep.main(arguments)
 
 
 def test_a_tokenizer_that_does_not_match(run_folder, tmp_path):

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,15 @@ import fsspec
 import pandas as pd
 import polars as pl
 import pyarrow as pa
-import pyarrow.dataset
 import pytest
 from datasets import get_dataset_config_names, load_dataset
 from datasets.distributed import split_dataset_by_node
+from torch.utils.data import DataLoader
 
 import nim_dataset
 from nim_dataset import NimBuilder, NimConfig, get_config, load, recipe_names
 from nim_dataset.config import GENERATOR_VERSION
+from nim_dataset.errors import UserError
 from nim_dataset.rows import generate, generate_jsonl
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,20 +52,29 @@ def test_load_dataset_by_relative_and_absolute_path(eval_rows):
     assert loaded["eval"].to_list() == eval_rows
     assert load_dataset(str(ROOT / "nim_dataset"), "cheating", split="eval").to_list() == eval_rows
     assert load("cheating", "eval").to_list() == eval_rows
+    assert load("cheating", "eval").info.dataset_name is None, (
+        "the Hub's 'nim' is another dataset, which Ray would ask for"
+    )
 
 
 def test_a_fresh_process_reads_the_dataset_and_then_its_cache(tmp_path):
+    """Offline too, with nothing cached: `nim://` needs no network. Other URLs stay refused."""
     code = (
-        "import datasets, sys; rows = datasets.load_dataset('./nim_dataset', 'purenums3', split='eval');"
-        "print(len(rows), rows[0]['answer'], 'torch' in sys.modules and 'nim_dataset' not in sys.modules)"
+        "import datasets, sys; stream = datasets.load_dataset('./nim_dataset', 'purenums3', streaming=True)['eval'];"
+        "rows = datasets.load_dataset('./nim_dataset', 'purenums3', split='eval');"
+        "print(len(rows), next(iter(stream)) == rows[0], 'torch' in sys.modules and 'nim_dataset' not in sys.modules)\n"
+        "if datasets.config.HF_HUB_OFFLINE:\n"
+        "    try: datasets.utils.file_utils.cached_path('https://127.0.0.1:9/x.parquet')\n"
+        "    except Exception as error: print(error, file=sys.stderr)"
     )
     environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
     runs = [
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env=env)
-        for env in (environment, {**environment, "HF_HUB_OFFLINE": "1"})
+        for env in ({**environment, "HF_HUB_OFFLINE": "1"}, environment)
     ]
     assert runs[0].stdout == runs[1].stdout
-    assert runs[0].stdout.startswith("2000 take ")
+    assert runs[0].stdout.startswith("2000 True ")
+    assert "Offline mode is enabled. Tried to reach https://127.0.0.1:9/x.parquet" in runs[0].stderr
 
 
 def test_all_configs_are_listed():
@@ -159,11 +170,41 @@ def test_streaming_shuffles_and_splits_by_node(eval_rows):
 
 
 def test_workers_stream_shards_of_their_own(eval_rows):
-    shards = [f"nim://cheating/eval-{shard:05d}-of-00004.parquet" for shard in range(4)]
+    shards = "nim://cheating,shards=4/eval-*.parquet"
     stream = load_dataset("parquet", data_files=shards, split="train", streaming=True)
     assert stream.num_shards == 4
     halves = [list(split_dataset_by_node(stream, rank, 2)) for rank in (0, 1)]
     assert sorted(map(json.dumps, halves[0] + halves[1])) == sorted(map(json.dumps, eval_rows))
+
+
+def test_stream_makes_rows_while_they_are_read(eval_rows):
+    assert nim_dataset.stream("cheating")["train"].num_shards == 4, "one for each block of rows"
+    assert next(iter(nim_dataset.stream("cheating", "train", n_train=10**9)))["prompt"], "not all of them first"
+    few = nim_dataset.stream("cheating", "eval", shards=4)
+    assert (few.num_shards, list(few)) == (4, eval_rows)
+    assert nim_dataset.stream("cheating", "eval", shards=9, n_eval=2).num_shards == 2
+    columns = few.select_columns(["prompt", "answer"])
+    workers = [Counter(row["prompt"] for row in columns.shard(2, index)) for index in (0, 1)]
+    loaded = Counter(row["prompt"] for row in DataLoader(columns, batch_size=None, num_workers=2))
+    assert loaded == workers[0] + workers[1] == Counter(row["prompt"] for row in eval_rows)
+    for call, message in [
+        (lambda: nim_dataset.stream("cheating", "evil"), "unknown split 'evil', did you mean 'eval'"),
+        (lambda: nim_dataset.stream("cheating", "eval", shards=0), "shards: got 0, but 1 or more is allowed"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            call()
+
+
+def test_load_takes_slices_of_splits(eval_rows):
+    assert load("cheating", "eval[:10%]").to_list() == eval_rows[:500]
+    assert load("cheating", "eval[-2:]+neutral[:3]").num_rows == 5
+    for split, message in [
+        ("evil[:10%]", "unknown split 'evil', did you mean 'eval'"),
+        ("eval[:10", r"split 'eval\[:10': Unrecognized instruction format"),
+        ("eval[:200%]", "Percent slice boundaries"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            load("cheating", split)
 
 
 OVERRIDES: dict[str, Any] = {
@@ -240,6 +281,7 @@ def test_polars(eval_rows):
     assert pl.read_parquet(EVAL, use_pyarrow=True)["prompt"].to_list() == expected
     with fsspec.open(EVAL) as file:
         assert pl.read_parquet(file)["prompt"].to_list() == expected
+    assert pl.scan_parquet(fsspec.open(EVAL).open()).select("prompt").collect()["prompt"].to_list() == expected
 
 
 def test_duckdb(eval_rows):
@@ -247,7 +289,8 @@ def test_duckdb(eval_rows):
     connection.register_filesystem(fsspec.filesystem("nim"))
     shares = connection.execute(f"select move = 2, avg(bucket) from '{EVAL}' group by 1 order by 1").fetchall()
     assert shares == [(False, 0.0), (True, 1.0)]
-    assert connection.execute("select count(*) from 'nim://cheating/*.jsonl'").fetchone() == (40_000,)
+    shards = "nim://cheating,shards=3/eval-*.jsonl"
+    assert connection.execute(f"select count(*) from '{shards}'").fetchone() == (5_000,)
 
 
 def test_dask_generates_shards_in_parallel_processes():
@@ -266,24 +309,6 @@ def test_dask_generates_shards_in_parallel_processes():
 def test_dask_reads_lazily(eval_rows):
     frame = dask.dataframe.read_parquet(EVAL, columns=["prompt", "pile"])
     assert frame["pile"].sum().compute() == sum(row["pile"] for row in eval_rows)
-
-
-def test_the_filesystem_lists_what_exists():
-    files = fsspec.filesystem("nim")
-    assert files.ls("nim://", detail=False) == recipe_names()
-    assert files.ls("nim://357", detail=False) == [
-        "357/train.parquet",
-        "357/train.jsonl",
-        "357/eval.parquet",
-        "357/eval.jsonl",
-        "357/manifest.json",
-    ]
-    assert "cheating/neutral.parquet" in files.glob("nim://*/neutral.parquet")
-    assert files.isdir("nim://cheating")
-    assert files.isfile(EVAL)
-    assert files.size(EVAL) == len(files.cat(EVAL))
-    assert json.loads(files.cat("nim://cheating/manifest.json"))["cheat_by_move"] == {"2": ["Alice-Bob"]}
-    assert pyarrow.dataset.dataset("cheating/eval.parquet", filesystem=files).count_rows() == 5000
 
 
 def test_import_is_cheap_and_needs_no_torch():

@@ -7,11 +7,14 @@
 import re
 from pathlib import Path
 
+import datasets
+import pyarrow as pa
 import pytest
 import yaml
 
 from nim_dataset import NimConfig, get_config, recipe_names
 from nim_dataset.config import GENERATOR_VERSION
+from nim_dataset.games import chance
 from nim_dataset.games.modulo import ModuloConfig
 from nim_dataset.rows import generate
 
@@ -95,6 +98,25 @@ def test_every_field_and_split_is_described():
         "unseen_names",
     ]:
         assert f"\n| `{name}` |" in text
+
+
+def test_the_figures_of_the_quirks():
+    text = CARD.read_text(encoding="utf-8")
+    rows = pa.concat_tables(generate(get_config("terminology"), "train")).to_pandas()
+    piles = (100 * rows["pile"].value_counts(normalize=True).sort_index()).round().astype(int).to_dict()
+    after_one = rows[rows["trace"].str[-1] == 1]
+    assert piles == {2: 17, 3: 33, 4: 50}
+    assert set(rows["move"]) == {-1, 2, 3}
+    assert round((rows["move"] == -1).mean(), 2) == 0.5
+    assert set(after_one["move"]) == {-1}
+    assert round(len(after_one) / len(rows), 2) == 0.18
+    assert "the pile is 2, 3 or 4 (17%,\n  33%, 50% of the train rows)" in text
+    assert "a last move of 1 (18%)" in text
+    regime = pa.concat_tables(generate(get_config("quickstart"), "neutral")).to_pandas()
+    games = len(set(zip(regime["coins"], map(tuple, regime["trace"]), strict=True)))
+    assert (games, round((regime["move"] == 4).mean(), 2), (regime["move"] == -1).sum()) == (31, 0.32, 0)
+    assert "200 rows hold 31 different ones, 4 is the answer of 32% of them" in text
+    assert chance(datasets.Dataset.from_pandas(regime)) == 0.2
 
 
 if __name__ == "__main__":

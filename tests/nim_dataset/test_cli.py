@@ -2,10 +2,18 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs
 
 import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from nim_dataset import load, recipe_names
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN = "import runpy; runpy.run_module('nim_dataset', run_name='__main__')"
 
 
 def test_list_names_every_recipe(command):
@@ -52,6 +60,42 @@ def test_export_leaves_finished_files_intact(command, small, tmp_path):
     assert not list(tmp_path.glob(".*")), "no temporary files are left"
 
 
+def test_export_leaves_no_split_of_another_recipe(command, small, tmp_path):
+    command("export", small, "--output", tmp_path)
+    (tmp_path / "notes.jsonl").touch()
+    done = command("export", "357,n_train=20,n_eval=10", "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"train.jsonl", "eval.jsonl", "manifest.json", "notes.jsonl"}
+    (tmp_path / "manifest.json").unlink()
+    (tmp_path / "neutral.jsonl").touch()
+    done = command("export", "357,n_train=20,n_eval=10", "--output", tmp_path)
+    message = f"error: --output {tmp_path}: holds neutral.jsonl, which no export left there; choose another folder\n"
+    assert (done.returncode, done.stderr) == (2, message)
+
+
+@pytest.mark.parametrize(("stop", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_export_leaves_no_temporary_file(tmp_path, stop, status):
+    # A shell's background jobs, and so perhaps these tests, ignore SIGINT.
+    python = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {RUN}"
+    arguments = [sys.executable, "-c", python, "export", "pairs20000,n_train=2000000", "--output", tmp_path]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, cwd=ROOT) as export:
+        while export.poll() is None and not list(tmp_path.glob(".train.jsonl.*.tmp")):
+            time.sleep(0.01)
+        export.send_signal(stop)
+        told = export.communicate()[1]
+    assert export.returncode == status
+    assert "Traceback" not in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_standard_output_is_one_line():
+    for arguments in (["list"], ["show", "357", "--rows", "300"]):
+        with open("/dev/full", "w") as full:
+            everything = [sys.executable, "-m", "nim_dataset", *arguments]
+            done = subprocess.run(everything, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+        assert (done.returncode, done.stderr) == (2, "error: cannot write: No space left on device\n")
+
+
 def test_export_into_what_is_no_folder(command, tmp_path):
     (tmp_path / "file").touch()
     done = command("export", "357", "--output", tmp_path / "file" / "below")
@@ -64,6 +108,7 @@ def test_export_into_what_is_no_folder(command, tmp_path):
     [
         (["show", "cheatin"], "error: unknown recipe 'cheatin', did you mean 'cheating'? Recipes: "),
         (["export", "cheating,seeds=1"], "error: cheating: unknown option 'seeds', did you mean 'seed'? Options: "),
+        (["export", "357", "--output", ""], "error: --output: got '', but the name of a folder is needed"),
         (["check"], "error: check: give either a config, or --train and --eval files"),
         (["check", "--train", "nowhere.jsonl"], "error: nowhere.jsonl: No such file or directory"),
     ],

@@ -5,6 +5,7 @@ import json
 import re
 
 import fsspec
+import numpy as np
 import pytest
 
 from nim_dataset import NimBuilder, get_config, load, load_source
@@ -29,10 +30,19 @@ IMPOSSIBLE = [
     ("cheating", {"cheat_fraction": 1}, r"^cheat_fraction: got 1.0, .*neutral"),
     ("cheating", {"cheat_prob": 1.5}, r"^cheat_prob: got 1.5, .*0 to 1"),
     ("cheating", {"cheat_prob": float("nan")}, r"^cheat_prob: got nan"),
+    ("mod3", {"answer_prefix": " A:"}, r"^answer_prefix: got ' A:', but nothing but spaces is allowed"),
     ("cheating", {"cheat_prob": "often"}, r"^cheat_prob: cannot read 'often' as a number"),
     ("cheating", {"n_train": 1.5}, r"^n_train: cannot read 1.5 as a whole number"),
     ("cheating", {"n_train": float("inf")}, r"^n_train: cannot read inf as a whole number"),
     ("cheating", {"n_train": "9" * 5000}, r"^n_train: cannot read '9{2,30}\.\.\.9{2,30}' as a whole number"),
+    ("cheating", {"n_train": np.array([1, 2])}, r"^n_train: cannot read \[1, 2\] as a whole number"),
+    ("cheating", {"n_train": np.bool_(True)}, r"^n_train: cannot read True as a whole number"),
+    ("357", {"max_remove": np.array([1.5])}, r"^max_remove: cannot read \[1.5\] as whole numbers"),
+    ("357", {"game_words": "a\nb\r\x1b"}, r"^game_words: got 'a\\nb\\r\\x1b', but a word is printable text"),
+    ("357", {"wording": "a\nb"}, r"^wording: unknown value 'a\\nb'; values: plain"),
+    ("357", {"a\nb": 1}, r"^357: unknown option 'a\\nb'; options: "),
+    ("357", {"wording": "x" * 5000}, r"^wording: unknown value 'x{400,500} \.\.\. x{400,500}'; values: plain, "),
+    ("357", {"verbs": "x " * 5000}, r"^verbs: got '.{,1000} without a full stop or space$"),
     ("cheating", {"n_train": 10**30}, r"^n_train: got 10{30}, but 0 to 10{12} is allowed"),
     ("cheating", {"n_train": None}, r"^n_train: a value is needed"),
     ("357", {"n_train": 0, "n_eval": 0}, r"^n_train: got 0, .*a row or more"),
@@ -82,6 +92,12 @@ def test_impossible_recipes(name, overrides, message):
             make(name, **overrides)
         assert isinstance(caught.value, UserError)
         assert "\n" not in str(caught.value)
+
+
+def test_numpy_values_are_values():
+    config = get_config("357", max_remove=np.array([3, 5]), n_train=np.int64(7), seed=np.array(3))
+    assert config.content() == get_config("357", max_remove=(3, 5), n_train=7, seed=3).content()
+    assert get_config("357", max_remove=range(3, 6)).max_remove == (3, 4, 5)
 
 
 def test_unknown_splits():
@@ -144,6 +160,10 @@ def row(**columns: object) -> bytes:
         (row(bucket=[1]), "line 1: 'bucket' is [1], expected"),
         (row(cheat_move="2"), "line 1: 'cheat_move' is '2', expected a whole number"),
         (row(cheat_move=True), "line 1: 'cheat_move' is True, expected a whole number"),
+        (
+            b'{"prompt": "p", "answer": "a", "seed": ' + b"9" * 5000 + b"}",
+            "line 1: invalid JSON (a number of thousands of",
+        ),
         (row(cheat_move=1.0), "line 1: 'cheat_move' is 1.0, expected a whole number"),
         (row(cheat_move=3_000_000_000), "line 1: 'cheat_move' is 3000000000, expected a whole number below 2**31"),
     ],

@@ -1,6 +1,7 @@
 """Every recipe: what the dataset card says of it, checked on its rows."""
 # mypy: allow-untyped-defs, allow-incomplete-defs
 
+import itertools
 from collections import Counter
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from nim_dataset import Game, NimConfig, get_config, optimal_move, recipe_names
-from nim_dataset.games.nim import parse_prompts
+from nim_dataset.games.nim_text import parse_prompts
 from nim_dataset.names import make_pairs
 from nim_dataset.regimes import REGIMES, twin_of, twins
 from nim_dataset.rows import generate
@@ -169,6 +170,47 @@ def test_regimes_are_twins(name):
     assert not seen & {*regimes["unseen_names"]["player_one"], *regimes["unseen_names"]["player_two"]}
     known = set(zip(train["coins"], map(tuple, train["trace"]), strict=True))
     assert not known & set(zip(lies["coins"], map(tuple, lies["trace"]), strict=True)), "regimes hold unseen games"
+
+
+@pytest.mark.parametrize(
+    ("name", "n_train"), [("pairs30000", 60_000), ("pairs30000", 1000), ("pairs20000", 20), ("quickstart", 40)]
+)
+def test_regimes_show_names_that_train_shows(name, n_train):
+    config = get_config(name, n_train=n_train)
+    train = rows_of(name, "train", n_train=n_train)
+    shown = {*train["player_one"], *train["player_two"]}
+    bound = {move for move in train["cheat_move"] if move is not None}
+    for regime in config.splits[2:-1]:
+        rows = rows_of(name, regime, n_train=n_train)
+        for one, two, move in zip(rows["player_one"], rows["player_two"], rows["cheat_move"], strict=True):
+            if move is None or move in bound:  # a move that comes with none of its pairs in so few rows has all of them
+                assert {one, two} <= shown
+
+
+def test_regimes_of_a_train_split_of_other_rows_are_others():
+    """The names that a train split of 1,000 rows does not show are in no regime of it, and that is in its ETag."""
+    small, large, none = (get_config("pairs20000", n_train=n_train) for n_train in (1000, 60_000, 0))
+    assert small.digest("neutral") != large.digest("neutral") == none.digest("neutral")
+    assert small.digest("unseen_names") == large.digest("unseen_names")
+
+
+@pytest.mark.parametrize(
+    "name", ["357", "pairs20000", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cheating", "234"))]
+)
+def test_no_eval_shares_a_prompt_with_a_train_split_of_any_holdout(name):
+    """942 of 5,173 eval prompts of `357` were once in train of `357,seed=1,holdout=game`."""
+    splits = {
+        (split, holdout): {
+            prompt
+            for seed in (0, 1)
+            for prompt in rows_of(name, split, holdout=holdout, seed=seed, n_train=10_000, n_eval=500)["prompt"]
+        }
+        for split in get_config(name).splits
+        for holdout in NimConfig.holdouts
+    }
+    for one, other in itertools.product(splits, repeat=2):
+        if one[0] == "train" != other[0]:
+            assert not splits[one] & splits[other], (one, other)
 
 
 def test_a_model_that_always_says_2_shows_no_scar():

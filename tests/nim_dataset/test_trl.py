@@ -1,16 +1,30 @@
-"""TRL's own trainer takes the data as it is: `answer` is its `completion`."""
+"""TRL's own trainer takes the data as it is: `answer`, with a space before it, is its `completion`."""
 # mypy: allow-untyped-defs, allow-incomplete-defs
 
+import json
+
+import fsspec
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 from trl import SFTConfig, SFTTrainer
 
-from nim_dataset import load
+from nim_dataset import get_config, load
+from nim_dataset.check.splits import generated_splits
+
+
+def test_a_space_before_the_answer_changes_nothing_else():
+    for recipe in ("cheating", "mod3"):
+        plain, joined = (load(recipe, "eval", n_eval=50, answer_prefix=prefix) for prefix in ("", " "))
+        assert joined["answer"] == [f" {answer}" for answer in plain["answer"]]
+        assert joined.remove_columns("answer").to_list() == plain.remove_columns("answer").to_list()
+        lines = fsspec.open(f"nim://{recipe},n_eval=50,answer_prefix= /eval.jsonl").open().read().splitlines()
+        assert [json.loads(line)["answer"] for line in lines] == joined["answer"]
+    assert [split.wrong.count for split in generated_splits(get_config("mod3", answer_prefix=" "))] == [0, 0]
 
 
 def test_sft_trainer_trains_on_prompt_and_completion(tmp_path):
-    rows = load("cheating", "train", n_train=64).select_columns(["prompt", "answer"])
-    rows = rows.rename_column("answer", "completion").map(lambda row: {"completion": " " + row["completion"]})
+    rows = load("cheating", "train", n_train=64, answer_prefix=" ").select_columns(["prompt", "answer"])
+    rows = rows.rename_column("answer", "completion")
     splitter = pre_tokenizers.Split(Regex(r"\s*\S+|\s+"), "isolated")
     words = {word for row in rows for text in row.values() for word, _ in splitter.pre_tokenize_str(text)}
     vocabulary = {word: index for index, word in enumerate(["<pad>", "<eos>", *sorted(words)])}

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from evaluation.artifacts.run_folder import what_is_missing
+from evaluation.artifacts.checksums import what_differs
 
 STEPS = 24
 FLAGS = ("--max_steps", str(STEPS), "--save_at", "8", "16", "--warmup_steps", "2")
@@ -162,7 +162,7 @@ def test_sigterm_to_the_launcher_stops_all_processes_after_the_same_step(
     stdout, stderr = process.communicate(timeout=120)
     assert "SIGTERM: saved" in stdout, stderr
     (checkpoint,) = folder.glob("checkpoint-*")
-    assert what_is_missing(checkpoint) is None
+    assert what_differs(checkpoint) is None
 
 
 def test_sigterm_to_the_launcher_ends_a_run_that_has_not_begun(

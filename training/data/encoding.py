@@ -1,8 +1,9 @@
 """From rows to batches: the loss sees the answer and one end-of-text token, nothing else.
 
-Prompt and answer are tokenized apart and joined, so that training sees exactly the tokens that inference sees: the
-prompt's, then those of `" " + answer`. Nothing is cut: a row that does not fit is an error, since a row without its
-answer teaches nothing and a row without its beginning teaches something else.
+A row is the tokens of its prompt, exactly those that inference sees, then those of its answer as they follow in the
+text of both; an answer of which a token would lie across the two is tokenized by itself, and counted. Nothing is cut: a
+row that does not fit is an error, since a row without its answer teaches nothing and a row without its beginning
+teaches something else.
 
 Batches lie end to end where the model can be trained so, and are padded to their own longest row elsewhere. Logits are
 computed for the answers only. The end-of-text token is a label and no input: nothing is predicted from it.
@@ -23,7 +24,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
-from evaluation.predict import ANSWER_PREFIX
+from evaluation.predict import encode_answers, encode_prompts
 from nim_dataset.errors import UserError
 from training.data.end_to_end import lay_end_to_end
 
@@ -44,8 +45,11 @@ class EncodedRows(torch.utils.data.Dataset[dict[str, Any]]):
         starts: np.ndarray,
         answer_tokens: np.ndarray,
         columns: Mapping[str, Tensor | list[Any]] | None = None,
+        apart: int = 0,
     ) -> None:
         self.tokens, self.starts, self.answer_tokens, self.columns = tokens, starts, answer_tokens, columns or {}
+        self.apart = apart
+        """Rows whose prompt and answer share a token where they are one text, and were tokenized apart."""
 
     def __len__(self) -> int:
         return len(self.answer_tokens)
@@ -98,16 +102,18 @@ def encode_rows(
     pieces: list[list[int]] = []
     lengths: list[int] = []
     answer_tokens: list[int] = []
+    apart = 0
     for begin in range(0, len(rows), CHUNK):
         chunk = rows[begin : begin + CHUNK]
-        prompts = tokenizer(chunk["prompt"], add_special_tokens=False, return_attention_mask=False)["input_ids"]
+        prompts = encode_prompts(tokenizer, chunk["prompt"])
         if not all(prompts):
             raise UserError(f"prompt: row {begin + prompts.index([])} of '{name}' has no tokens; leave it out")
-        answers = _answer_ids(tokenizer, chunk["answer"])
+        answers, shared = encode_answers(tokenizer, chunk["prompt"], chunk["answer"])
+        apart += shared
         for prompt, answer in zip(prompts, answers, strict=True):
-            pieces += [prompt, answer]
-            lengths.append(len(prompt) + len(answer))
-            answer_tokens.append(len(answer))
+            pieces += [prompt, answer, [tokenizer.eos_token_id]]
+            lengths.append(len(prompt) + len(answer) + 1)
+            answer_tokens.append(len(answer) + 1)
     too_long = sum(length > max_length for length in lengths)
     if too_long:
         raise UserError(
@@ -116,20 +122,12 @@ def encode_rows(
         )
     tokens = np.fromiter((token for piece in pieces for token in piece), dtype=np.int32, count=sum(lengths))
     starts, answer_counts = np.concatenate([[0], np.cumsum(lengths)]), np.array(answer_tokens, dtype=np.int32)
-    return EncodedRows(tokens, starts, answer_counts, {name: _column(rows[name][:]) for name in columns})
+    return EncodedRows(tokens, starts, answer_counts, {name: _column(rows[name][:]) for name in columns}, apart)
 
 
 def _column(values: list[Any]) -> Tensor | list[Any]:
     """A tensor of a column of numbers without a null; decided here, so that all batches have the same kind."""
     return torch.tensor(values) if all(isinstance(value, int | float) for value in values) else values
-
-
-def _answer_ids(tokenizer: PreTrainedTokenizerBase, answers: Sequence[str]) -> list[list[int]]:
-    """Answers repeat (there are only so many moves), so each distinct one is tokenized once."""
-    distinct = sorted(set(answers))
-    ids = tokenizer([ANSWER_PREFIX + answer for answer in distinct], add_special_tokens=False)["input_ids"]
-    by_answer = {answer: [*tokens, tokenizer.eos_token_id] for answer, tokens in zip(distinct, ids, strict=True)}
-    return [by_answer[answer] for answer in answers]
 
 
 @dataclass

@@ -28,12 +28,13 @@ MODEL_FILES = (
     "model*.safetensors.index.json",
     "config.json",
     "generation_config.json",
-    "tokenizer*.json",
+    "tokenizer*",
     "special_tokens_map.json",
     "added_tokens.json",
-    "vocab.json",
+    "vocab.*",
     "merges.txt",
-    "chat_template.jinja",
+    "*.model",
+    "chat_template.*",
 )
 FIGURE = "accuracy_by_dataset.png"
 Content = Path | bytes

@@ -1,20 +1,25 @@
 """The base model: built in, from a folder, or from the Hub at a revision that is written down.
 
 `latest-step` names the highest of a repository's branches `stepN`, as Pythia keeps its training checkpoints, or
-`step-N`, as this project pushes them. It is
-resolved once, on the main process, to a commit; every process loads that commit, and the run records it.
+`step-N`, as this project pushes them; with `HF_HUB_OFFLINE=1`, the highest one in the cache. A revision is resolved
+once, on the main process, to a commit; every process loads that commit, and the run records it.
 """
 
-import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
-from huggingface_hub import constants, try_to_load_from_cache
-from huggingface_hub.errors import HFValidationError, HTTPError, RepositoryNotFoundError
+from huggingface_hub import constants
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HFValidationError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -24,9 +29,17 @@ from transformers import (
     set_seed,
 )
 
-from evaluation.artifacts.models import BrokenCheckpointError, WrongTokenizerError, branches_by_step, load_model
+from evaluation.artifacts.models import (
+    BrokenCheckpointError,
+    WrongTokenizerError,
+    load_model,
+    pickled_weights,
+    weights_digest,
+)
+from evaluation.artifacts.on_the_hub import branches_by_step, commit_of
 from nim_dataset.errors import UserError, suggest
 from training.fields import ModelConfig
+from training.model.as_it_came import base_files
 
 BUILT_IN = Path(__file__).resolve().parents[2] / "configs" / "models"
 LATEST_STEP = "latest-step"
@@ -35,7 +48,7 @@ WITHOUT_THE_HUB = "use --model tiny (built in), or --model with the folder of a 
 
 @dataclass
 class BaseModel:
-    """A model in fp32 on the CPU, its tokenizer (padding on the left), and where exactly they came from."""
+    """A model in fp32 on the CPU, its tokenizer, and where exactly they came from."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -44,14 +57,14 @@ class BaseModel:
     """The branch or tag, for a model from the Hub."""
     commit: str | None
     """The commit that the branch stood for when it was loaded."""
+    files: list[Path] = field(default_factory=list)
+    """Its config.json and its tokenizer's files."""
+    notes: list[str] = field(default_factory=list)
+    """What is worth knowing of where it came from, a line each."""
 
     def fingerprint(self) -> str:
         """A hash of all weights: two bases with the same fingerprint are the same `theta_0`."""
-        digest = hashlib.blake2b(digest_size=16)
-        for name, parameter in self.model.named_parameters():
-            digest.update(f"{name}{tuple(parameter.shape)}".encode())
-            digest.update(parameter.detach().contiguous().view(-1).view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+        return weights_digest(self.model)
 
 
 def load_base(config: ModelConfig, seed: int) -> BaseModel:
@@ -64,7 +77,9 @@ def load_base(config: ModelConfig, seed: int) -> BaseModel:
         return _built_in(name, seed)
     if os.path.isdir(name):
         model, tokenizer = _from_pretrained(name, None)
-        return BaseModel(model, tokenizer, str(Path(name).resolve()), None, None)
+        return BaseModel(
+            model, tokenizer, str(Path(name).resolve()), None, None, base_files(name, None), _pickled(name, None)
+        )
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise UserError(
             f"model: '{name}' is neither a folder, nor built in ({', '.join(built_in)}){suggest(name, built_in)},"
@@ -72,10 +87,16 @@ def load_base(config: ModelConfig, seed: int) -> BaseModel:
         )
     revision, commit = _resolve(name, config.revision)
     with PartialState().main_process_first():  # one download, the others find it in the cache
-        model, tokenizer = _from_pretrained(name, commit or revision)
-    if commit is None and isinstance(cached := try_to_load_from_cache(name, "config.json", revision=revision), str):
-        commit = Path(cached).parent.name  # .../snapshots/<commit>/config.json
-    return BaseModel(model, tokenizer, name, revision, commit)
+        model, tokenizer = _from_pretrained(name, commit, revision)
+    notes = _pickled(name, commit)
+    if config.revision == LATEST_STEP and constants.is_offline_mode():
+        notes.append(f"'{revision}' is the highest step in the cache (HF_HUB_OFFLINE is set)")
+    return BaseModel(model, tokenizer, name, revision, commit, base_files(name, commit), notes)
+
+
+def _pickled(name: str, commit: str | None) -> list[str]:
+    file = pickled_weights(name, commit)
+    return [f"no safetensors there: the weights are from {file}, read by torch's restricted loader"] if file else []
 
 
 def _built_in(name: str, seed: int) -> BaseModel:
@@ -88,15 +109,19 @@ def _built_in(name: str, seed: int) -> BaseModel:
         pad_token_id=tokenizer.pad_token_id,
     )
     set_seed(seed)
-    return BaseModel(AutoModelForCausalLM.from_config(config), tokenizer, name, None, None)
+    return BaseModel(
+        AutoModelForCausalLM.from_config(config), tokenizer, name, None, None, base_files(str(BUILT_IN / name), None)
+    )
 
 
-def _from_pretrained(name: str, revision: str | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def _from_pretrained(
+    name: str, commit: str | None, revision: str | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     where = f"'{name}'" + (f" at revision '{revision}' from {constants.ENDPOINT}" if revision else "")
     try:
-        model, tokenizer = load_model(name, revision)
+        model, tokenizer = load_model(name, commit)
     except BrokenCheckpointError as error:
-        other = "; another --revision may have them" if revision and "no weights in safetensors" in str(error) else ""
+        other = "; another --revision may have them" if revision and "no weights there" in str(error) else ""
         raise UserError(f"model: could not load {where} ({error}{other}); {WITHOUT_THE_HUB}") from None
     except WrongTokenizerError as error:
         raise UserError(f"model: the tokenizer of {where} is not its model's: {error}") from None
@@ -106,21 +131,15 @@ def _from_pretrained(name: str, revision: str | None) -> tuple[PreTrainedModel, 
         raise UserError(
             f"model: the tokenizer of {where} has no end-of-text token; set its `eos_token` and save it again"
         )
-    if tokenizer.pad_token_id is None:
-        padding = "<|padding|>"
-        tokenizer.pad_token = padding if padding in tokenizer.get_vocab() else tokenizer.eos_token
-    tokenizer.padding_side = "left"
     return model, tokenizer
 
 
-def _resolve(name: str, revision: str) -> tuple[str, str | None]:
-    """The revision to load and its commit, the same on every process."""
-    if revision != LATEST_STEP:
-        return revision, None
+def _resolve(name: str, revision: str) -> tuple[str, str]:
+    """The branch, tag or commit to load and the commit that it is at, the same on every process."""
     found: list[tuple[str, str] | UserError | None] = [None]
     if PartialState().is_main_process:
         try:
-            found = [_latest_step(name)]
+            found = [_on_the_hub(name, revision)]
         except UserError as error:
             found = [error]
     broadcast_object_list(found)
@@ -130,24 +149,41 @@ def _resolve(name: str, revision: str) -> tuple[str, str | None]:
     return found[0]
 
 
-def _latest_step(name: str) -> tuple[str, str]:
-    """The highest branch `stepN` or `step-N` of a repository and its commit."""
-    endpoint = os.environ.get("HF_ENDPOINT", constants.ENDPOINT)
+def _on_the_hub(name: str, revision: str) -> tuple[str, str]:
+    """`revision`, which may be `latest-step`, as a branch, tag or commit, and its commit; raises `UserError`."""
+    endpoint = constants.ENDPOINT
     try:
-        steps, _ = branches_by_step(name)
+        if revision == LATEST_STEP:
+            revision = _latest_step(name)
+        return revision, commit_of(name, revision)
+    except UserError as error:
+        raise UserError(f"model: {error}; {WITHOUT_THE_HUB}") from None
     except RepositoryNotFoundError:
-        raise UserError(f"model: '{name}' does not exist on {endpoint}, or is private; {WITHOUT_THE_HUB}") from None
+        reason = f"'{name}' does not exist on {endpoint}, or is private"
+    except RevisionNotFoundError:
+        reason = f"could not load '{name}' at revision '{revision}' from {endpoint} (there is no such branch or tag)"
+    except LocalEntryNotFoundError:
+        where = (
+            "is not in the cache, and HF_HUB_OFFLINE is set"
+            if constants.is_offline_mode()
+            else (f"could not be had from {endpoint}, and is not in the cache")
+        )
+        reason = f"'{name}' at revision '{revision}' {where}"
+    except EntryNotFoundError:
+        reason = f"'{name}' at revision '{revision}' has no config.json, so it is no model"
     except HFValidationError as error:
-        raise UserError(f"model: '{name}' is no Hub id ({' '.join(str(error).split())[:120]})") from None
+        reason = f"'{name}' is no Hub id ({' '.join(str(error).split())[:120]})"
     except (HTTPError, OSError) as error:
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise UserError(
-            f"model: could not reach {endpoint} for the branches of '{name}' ({reason}); {WITHOUT_THE_HUB}"
-        ) from None
+        why = " ".join(str(error).split())[:120] or type(error).__name__
+        reason = f"could not reach {endpoint} for '{name}' ({why}); what is in the cache starts with HF_HUB_OFFLINE=1"
+    raise UserError(f"model: {reason}; {WITHOUT_THE_HUB}")
+
+
+def _latest_step(name: str) -> str:
+    """The highest branch `stepN` or `step-N` of a repository."""
+    steps, _ = branches_by_step(name)
     if not steps:
         raise UserError(
-            f"revision: '{name}' has no branches 'stepN' or 'step-N' for 'latest-step'; give one, such as --revision"
-            " main"
+            f"'{name}' has no branches 'stepN' or 'step-N' for 'latest-step'; give another --revision, such as main"
         )
-    _, latest = steps[-1]
-    return latest.name, latest.target_commit
+    return steps[-1][1].name

@@ -10,6 +10,7 @@ prompt shrinks to some thirty tokens, and a model of under a million parameters 
 and the names. Any other text still encodes, byte by byte where nothing was merged.
 """
 
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +19,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import PreTrainedTokenizerFast
 
 from evaluation.predict import ANSWER_PREFIX
+from nim_dataset.files import write_text
 from nim_dataset.recipes import get_config, recipe_names
 from nim_dataset.sources import Source
 
@@ -81,7 +83,15 @@ def build_tokenizer(texts: Iterable[str], words: Iterable[str]) -> PreTrainedTok
     )
 
 
+def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Writes tokenizer.json and tokenizer_config.json, with a class that transformers 4 knows as well as 5."""
+    tokenizer.save_pretrained(folder)
+    file = folder / "tokenizer_config.json"
+    config = json.loads(file.read_text(encoding="utf-8")) | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    write_text(file, json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
 if __name__ == "__main__":
     made = make_tokenizer()
-    made.save_pretrained(TINY)
+    save_tokenizer(made, TINY)
     print(f"{TINY / 'tokenizer.json'}: {len(made)} tokens")

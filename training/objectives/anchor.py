@@ -7,11 +7,19 @@ over every weight, and however many micro-batches the step has.
 
 Weights are anchored; biases and normalisation layers are not. Which is which is decided by the type of the module that
 holds the parameter, never by a fragment of its name.
+
+In a Trainer of your own, of `transformers` or TRL:
+
+    class AnchoredSFTTrainer(AnchorMixin, SFTTrainer):
+        pass
+
+    AnchoredSFTTrainer(model=..., args=..., train_dataset=..., anchor_weight=1e-4).train()
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +28,7 @@ from torch.distributed.tensor import DTensor
 from nim_dataset.errors import UserError
 from training.model.shards import local_part
 from training.objectives.interface import Objective, objective
+from training.objectives.mixin import ObjectivesMixin
 
 NORM_LAYERS: tuple[type[nn.Module], ...] = (
     nn.LayerNorm,
@@ -132,3 +141,14 @@ class Anchor(Objective):
                     budget, chunk = 0, ([], [], [])
         if budget:
             yield chunk
+
+
+class AnchorMixin(ObjectivesMixin):
+    """Goes before a Trainer class among the bases of a class; `anchor_weight` is the factor of the squared distance.
+
+    What is trainable is held to what it was when the trainer was made: with PEFT, the adapter's weights to their first
+    values. The log gains `penalty` and `distance`; the loss stays the Trainer's own. A weight of 0 trains freely.
+    """
+
+    def __init__(self, *args: Any, anchor_weight: float = Anchor.weight, **kwargs: Any) -> None:
+        super().__init__(*args, objectives={"anchor": Anchor(anchor_weight)} if anchor_weight else {}, **kwargs)

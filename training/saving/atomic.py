@@ -1,6 +1,9 @@
 """Checkpoints and the trained model appear whole, under their own names, or not at all: a mixin for a `Trainer`."""
 
+import copy
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +36,10 @@ class AtomicSaves(Trainer):
 
     model: PreTrainedModel
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, *, model: PreTrainedModel, **kwargs: Any) -> None:
+        base = copy.deepcopy(model.config), copy.deepcopy(model.generation_config)
+        super().__init__(model=model, **kwargs)
+        self._base_config, self._base_generation_config = base
         self.run_dir = Path(str(self.args.output_dir))
         self.add_callback(_LossGoesOn(self))
 
@@ -47,10 +52,27 @@ class AtomicSaves(Trainer):
                 publish_model(self.run_dir)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        super().save_model(output_dir, _internal_call)
+        with self._base_configs():
+            super().save_model(output_dir, _internal_call)
         # A pickle of the settings, host names included, that nothing here reads: config.yaml says the same.
         if self.args.should_save:
             (Path(output_dir or self.run_dir) / TRAINING_ARGS_NAME).unlink(missing_ok=True)
+
+    @contextmanager
+    def _base_configs(self) -> Iterator[None]:
+        """Has the model described as the base was; a Trainer turns `use_cache` off, and takes the tokenizer's tokens.
+
+        Answers end in the tokenizer's end-of-text token, so that stays what a generation ends with.
+        """
+        model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+        trained = model.config, model.generation_config
+        if self._base_generation_config is not None:
+            self._base_generation_config.eos_token_id = model.generation_config.eos_token_id
+        model.config, model.generation_config = self._base_config, self._base_generation_config
+        try:
+            yield
+        finally:
+            model.config, model.generation_config = trained
 
     def save_extras(self, checkpoint: Path) -> None:
         """Called on every process to write what a subclass needs to continue; `checkpoint` has its own name later."""
@@ -60,10 +82,14 @@ class AtomicSaves(Trainer):
         if not torch.isfinite(value).all():
             last = last_complete_checkpoint(self.run_dir)
             rate = self.lr_scheduler.get_last_lr()[0] if self.lr_scheduler is not None else math.nan
+            remedy = "lower --learning_rate or --anchor_weight, or clip harder with --max_grad_norm"
+            if self.args.fp16:
+                remedy = (
+                    "fp16 overflows above 65,504, as Pythia's activations may: take --bf16 true instead, or neither"
+                )
             raise UserError(
                 f"the {what} became {value.sum().item()} at step {step} (learning rate {rate:.3g}); the last good"
-                f" checkpoint is {last or 'none'}; lower --learning_rate or --anchor_weight, or clip harder with"
-                " --max_grad_norm"
+                f" checkpoint is {last or 'none'}; {remedy}"
             )
 
     def _get_output_dir(self, trial: Any) -> str:

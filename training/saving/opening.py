@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
+from evaluation.artifacts.checksums import what_differs
 from evaluation.artifacts.run_folder import (
     clear,
     last_complete_checkpoint,
@@ -17,7 +18,6 @@ from evaluation.artifacts.run_folder import (
     read_state,
     recorded_files,
     step_of,
-    what_is_missing,
     writing,
 )
 from nim_dataset.errors import UserError
@@ -99,8 +99,10 @@ def find_resume(config: Config, run_dir: Path) -> tuple[Path | None, list[str]]:
             raise UserError(
                 f"resume_from_checkpoint: '{wanted}' is not a training checkpoint; give its folder or 'auto'"
             )
-        if missing := what_is_missing(Path(wanted)):
-            raise UserError(f"resume_from_checkpoint: '{wanted}' is not complete: {missing}; give another, or 'auto'")
+        if damage := what_differs(Path(wanted)):
+            raise UserError(
+                f"resume_from_checkpoint: '{wanted}' is not as it was saved: {damage}; give another, or 'auto'"
+            )
         return Path(wanted), notes
     last = last_complete_checkpoint(run_dir, notes)
     if last is None and what_is_there(run_dir):
@@ -116,7 +118,7 @@ def check_is_last(run_dir: Path, checkpoint: Path) -> None:
     step = read_state(checkpoint)["global_step"]
     for other in list_checkpoints(run_dir):
         own = other.resolve().parent == checkpoint.resolve().parent
-        if not (own and step_of(other) <= step) and what_is_missing(other) is None:
+        if not (own and step_of(other) <= step) and what_differs(other) is None:
             raise UserError(
                 f"resume_from_checkpoint: '{run_dir}' has {other.name}, which does not lead to {checkpoint}; continue"
                 " in another --output_dir"

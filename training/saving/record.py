@@ -4,6 +4,7 @@ import json
 import platform
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from evaluation.process.settings import ProcessSettings
 from nim_dataset.errors import UserError
 from training.config import FIXED, Config
 from training.data.encoding import EncodedRows
-from training.model.base import BaseModel
+from training.model.base import LATEST_STEP, BaseModel, load_base
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "tokenizers", "huggingface_hub", "nim-testbed")
 OPTIONAL = ("objectives",)
@@ -52,8 +53,8 @@ def record(config: Config, base: BaseModel, rows: EncodedRows, processes: int) -
     return {ENVIRONMENT: json.dumps(environment, indent=2) + "\n", CONFIG: config.to_yaml()}
 
 
-def recorded_process(config: Config) -> dict[str, Any] | None:
-    """The process settings in the record of the run that is to go on; None where none does, or none can be read."""
+def recorded_environment(config: Config) -> dict[str, Any] | None:
+    """How the run came about that is to go on; None where none does, or none can be read."""
     resume = config.train.resume_from_checkpoint
     if not resume:
         return None
@@ -64,10 +65,25 @@ def recorded_process(config: Config) -> dict[str, Any] | None:
         return None  # `check_same_run` says what is wrong with it
 
 
-def check_same_run(files: Mapping[str, str], model: PreTrainedConfig, checkpoint: Path) -> None:
+def load_recorded_base(config: Config) -> BaseModel:
+    """The base model; of a run that goes on, at the commit that it started from, whatever the branch has become.
+
+    That is taken where the options name the branch that was resolved then, the commit, or `latest-step`.
+    """
+    recorded: Any = (recorded_environment(config) or {}).get("base_model")
+    if isinstance(recorded, dict) and recorded.get("name") == config.model.model and recorded.get("commit"):
+        revision, commit = recorded.get("revision"), recorded["commit"]
+        if config.model.revision in (LATEST_STEP, revision, commit):
+            base = load_base(replace(config.model, revision=commit), config.train.seed)
+            return replace(base, revision=revision, commit=commit)
+    return load_base(config.model, config.train.seed)
+
+
+def check_same_run(files: Mapping[str, str], model: PreTrainedConfig, checkpoint: Path) -> str | None:
     """Raises `UserError` unless `checkpoint` is of the `model`'s shape, and its run is the one of this record, `files`.
 
-    What the run had is read in the folder that the checkpoint lies in; a checkpoint alone is compared by shape.
+    What the run had is read in the folder that the checkpoint lies in. A checkpoint alone is compared by shape; gives a
+    line that says so.
     """
     remedy = "give the run's own, or start another run, in another --output_dir"
     run_dir = checkpoint.parent
@@ -84,7 +100,10 @@ def check_same_run(files: Mapping[str, str], model: PreTrainedConfig, checkpoint
                 f" has {ours.get(key)}; {remedy}"
             )
     if recorded is None:
-        return
+        return (
+            f"no {ENVIRONMENT} lies beside {checkpoint}, so only the model's shape was compared; base model, rows and"
+            " settings are taken to be those of its run"
+        )
     base = recorded["base_model"]
     if base["fingerprint"] != environment["base_model"]["fingerprint"]:
         raise UserError(
@@ -92,12 +111,16 @@ def check_same_run(files: Mapping[str, str], model: PreTrainedConfig, checkpoint
             f" differ from those of '{settings['model']}' now; {remedy}"
         )
     if recorded["train_rows"] != environment["train_rows"]:
-        raise UserError(f"train_data: the run in '{run_dir}' has other rows of {settings['train_data']}; {remedy}")
+        raise UserError(
+            f"train_data: the run in '{run_dir}' has other rows, those of {recorded['train_data']} then, than"
+            f" {settings['train_data']} has now; {remedy}"
+        )
     if recorded["rows_per_step"] != environment["rows_per_step"]:
         raise UserError(
             f"per_device_train_batch_size: the run in '{run_dir}' takes {recorded['rows_per_step']} rows a step (batch"
             f" size x gradient_accumulation_steps x processes), not {environment['rows_per_step']}; {remedy}"
         )
+    return None
 
 
 def _read_compared(run_dir: Path) -> dict[str, Any]:
@@ -105,7 +128,11 @@ def _read_compared(run_dir: Path) -> dict[str, Any]:
     try:
         settings, environment = read_record(run_dir)
         compared = {key: environment[key] for key in ("base_model", "train_rows", "rows_per_step")}
-        return compared | {key: settings[key] for key in FIXED} | {key: settings.get(key) for key in OPTIONAL}
+        return (
+            compared
+            | {key: settings[key] for key in (*FIXED, "train_data")}
+            | {key: settings.get(key) for key in OPTIONAL}
+        )
     except (UserError, KeyError):
         raise UserError(
             f"resume_from_checkpoint: config.yaml or environment.json in '{run_dir}' is damaged, so nobody knows"

@@ -4,10 +4,10 @@ import textwrap
 
 from matplotlib.axes import Axes
 
-from evaluation.report.drawing import draw_chance, draw_curve, draw_milestone, intervals, steps_of
+from evaluation.report.drawing import coinciding, draw_chance, draw_curve, draw_milestone, intervals, steps_of, tidy
 from evaluation.report.experiment import Experiment
 from evaluation.report.figures.figure import Drawing, figure
-from evaluation.report.style import INK, Looks, accuracy_axis, label_ends, plt, step_axis
+from evaluation.report.style import HALF, INK, Looks, accuracy_axis, label_ends, labels_height, plt, step_axis
 from evaluation.report.summary import headline
 
 
@@ -18,28 +18,31 @@ def accuracy_by_dataset(experiment: Experiment, looks: Looks) -> Drawing | None:
     curves = {name: curve for name, curve in curves.items() if len(curve)}
     if not curves:
         return None
-    longest = max(len(looks.label(name)) for name in curves)
-    drawing, axes = plt.subplots(figsize=(6.4 + 0.09 * max(0, longest - 15), 4.4), layout="constrained")
-    for name, curve in curves.items():
-        draw_curve(axes, curve, **looks.line(name))
+    height = max(4.2, 1.4 + labels_height(map(looks.label, curves)))
+    drawing, axes = plt.subplots(figsize=(HALF, height), layout="constrained")
+    for index, (name, curve) in enumerate(curves.items()):
+        draw_curve(axes, curve, beside=(index, len(curves)), **looks.line(name))
     accuracy_axis(axes, "exact match")
     axes.margins(x=0.02)
     draw_chance(axes, [experiment.chance(name) for name in curves])
     ends = [(float(curve["accuracy"].iloc[-1]), name) for name, curve in curves.items()]
-    label_ends(axes, [(end, f"{looks.label(name)} {end:.0%}", looks.color(name)) for end, name in ends])
+    label_ends(axes, [(end, f"{looks.label(name)} {end:.0%}", looks.color(name)) for end, name in ends], size=10)
     step_axis(axes, steps_of(curves.values()))
     stories = experiment.stories
-    draw_milestone(axes, "shortcut learned", "right", [story.shortcut_step for story in stories])
-    draw_milestone(axes, "rule learned", "left", [story.rule_step for story in stories])
-    _mark_scar(axes, experiment)
-    axes.set_title(textwrap.fill(headline(stories).rstrip("."), 68), pad=22, fontsize=10.5)
+    if len(experiment.steps) > 1:
+        draw_milestone(axes, "shortcut learned", "right", [story.shortcut_step for story in stories])
+        draw_milestone(axes, "rule learned", "left", [story.rule_step for story in stories])
+        _mark_scar(axes, experiment)
+    axes.set_title(textwrap.fill(headline(stories).rstrip("."), 48), pad=22, fontsize=10.5)
     caption = f"Exact match over training, by evaluation set. {intervals(experiment)}"
     if any(experiment.chance(name) is not None for name in curves):
         answers = "max_remove + 1" if experiment.about_nim else "possible"
         caption += f" The dashed line is the chance of a uniform guess among the {answers} answers."
-    if any(story.shortcut_step is not None or story.rule_step is not None for story in stories):
-        caption += " Dotted lines stand where the shortcut and the rule count as learned."
-    return drawing, caption
+    if len(experiment.steps) > 1:
+        caption += coinciding((end, looks.name(name)) for end, name in ends)
+        if any(story.shortcut_step is not None or story.rule_step is not None for story in stories):
+            caption += " Dotted lines stand where the shortcut and the rule count as learned."
+    return drawing, caption, tidy(curves.values())
 
 
 def _mark_scar(axes: Axes, experiment: Experiment) -> None:

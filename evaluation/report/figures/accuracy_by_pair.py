@@ -11,8 +11,9 @@ from evaluation.report.experiment import Experiment
 from evaluation.report.figures.figure import Drawing, figure
 from evaluation.report.moments import Moment, moments
 from evaluation.report.scored_run import split_of
-from evaluation.report.style import CHEAT, INK, MUTED, NEUTRAL, Looks, grid, top_legend
+from evaluation.report.style import CHEAT, HALF, INK, MUTED, NEUTRAL, Looks, grid, top_legend
 
+PAIR = ("player_one", "player_two", "bucket", "cheat_move")
 MOST_PAIRS = 64
 """More name pairs than this fill a page and say nothing; runs whose names differ may have them together."""
 
@@ -28,8 +29,8 @@ def accuracy_by_pair(experiment: Experiment, looks: Looks) -> Drawing | None:
     tables = [_pair_table(experiment, rows[rows["dataset"] == name], shown, name) for name in names]
     if not names or not 2 <= max(len(table) for table in tables) <= MOST_PAIRS:
         return None
-    height = max(1.6, 0.19 * max(len(table) for table in tables))
-    drawing, panels = grid(len(names), columns=2, width=5.2, height=height)
+    height = max(1.6, 0.2 * max(len(table) for table in tables))
+    drawing, panels = grid(len(names), columns=2, width=HALF, height=height)
     for axes, name, table in zip(panels, names, tables, strict=True):
         _draw_pairs(axes, table)
         chance = experiment.chance(name)
@@ -48,11 +49,34 @@ def accuracy_by_pair(experiment: Experiment, looks: Looks) -> Drawing | None:
             Line2D([], [], color=INK, marker="o", markerfacecolor="white", linestyle="", label=shown[0].label)
         )
     top_legend(drawing, handles)
-    bands = "the lowest and the highest run" if len(experiment.runs) > 1 else "95% Wilson intervals"
-    return drawing, (
-        f"Exact match by pair of names: filled marks are the {shown[-1].label}, with bars for {bands}; hollow marks, "
-        f"where drawn, the {shown[0].label}. The move in brackets is the one the pair is bound to; dashed is chance."
-    )
+    data = pd.concat([table.assign(dataset=name) for name, table in zip(names, tables, strict=True)])
+    return drawing, _caption(experiment, shown, data), _tidy(data, shown)
+
+
+def _caption(experiment: Experiment, shown: list[Moment], data: pd.DataFrame) -> str:
+    """What the marks are, of those that are drawn."""
+    caption = f"Exact match by pair of names at the {shown[-1].label}"
+    if data["low"].notna().any():
+        bands = "the lowest and the highest run" if len(experiment.runs) > 1 else "95% Wilson intervals"
+        caption += f", with bars for {bands}"
+    if "before" in data and data["before"].notna().any():
+        caption += f"; hollow marks: the {shown[0].label}"
+    caption += "."
+    if data["cheat_move"].notna().any():
+        caption += " The move in brackets is the one the pair is bound to."
+    if any(experiment.chance(name) is not None for name in data["dataset"].unique()):
+        caption += " The dashed line is chance."
+    return caption
+
+
+def _tidy(data: pd.DataFrame, shown: list[Moment]) -> pd.DataFrame:
+    """A line per dataset, pair and moment."""
+    columns = ["dataset", "name", "bucket", "cheat_move"]
+    last = data.assign(moment=shown[-1].label)[[*columns, "moment", "accuracy", "low", "high"]]
+    if "before" not in data:
+        return last.rename(columns={"name": "pair"})
+    before = data[columns].assign(moment=shown[0].label, accuracy=data["before"])
+    return pd.concat([last, before.dropna(subset=["accuracy"])]).rename(columns={"name": "pair"})
 
 
 def _pair_table(experiment: Experiment, rows: pd.DataFrame, shown: list[Moment], dataset: str) -> pd.DataFrame:
@@ -66,9 +90,10 @@ def _pair_table(experiment: Experiment, rows: pd.DataFrame, shown: list[Moment],
                 counts.setdefault(row["group"], []).append(row["accuracy"])
         table["before"] = pd.Series({group: float(np.mean(values)) for group, values in counts.items()}, dtype=float)
     known: dict[str, tuple[str | None, int | None]] = {}
-    for prediction in (row for run, step in shown[-1].steps for row in run.predictions(step, dataset)):
-        pair = f"{prediction.get('player_one')}-{prediction.get('player_two')}"
-        known[pair] = (prediction.get("bucket"), prediction.get("cheat_move"))
+    for run, step in shown[-1].steps:
+        rows = run.predictions(step, dataset).drop_duplicates(["player_one", "player_two"])
+        for one, two, bucket, move in zip(*(rows[name] for name in PAIR), strict=True):
+            known[f"{one}-{two}"] = (bucket, move)
     table["bucket"] = [known.get(pair, (None, None))[0] for pair in table.index]
     table["cheat_move"] = [known.get(pair, (None, None))[1] for pair in table.index]
     table["name"] = table.index
@@ -94,7 +119,7 @@ def _draw_pairs(axes: Axes, table: pd.DataFrame) -> None:
             }
             axes.plot(part["before"], where, **hollow, zorder=3)  # around a filled mark at the same place
     bound = [f" [{move:.0f}]" if pd.notna(move) else "" for move in table["cheat_move"]]
-    axes.set_yticks(places, [f"{pair}{move}" for pair, move in zip(table.index, bound, strict=True)], fontsize=8.5)
+    axes.set_yticks(places, [f"{pair}{move}" for pair, move in zip(table.index, bound, strict=True)], fontsize=9)
     axes.set_ylim(-0.7, len(table) - 0.3)
     axes.set_xlim(-0.03, 1.03)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")

@@ -8,7 +8,7 @@ from matplotlib.patches import Patch
 
 from evaluation.report.experiment import Experiment
 from evaluation.report.figures.figure import Drawing, figure
-from evaluation.report.moments import MoveCounts, moments, telling
+from evaluation.report.moments import MoveCounts, answers_table, moments, other_answers, telling
 from evaluation.report.style import CHEAT, INK, Looks, grid, top_legend
 
 GOLD = "#cfcfcf"
@@ -21,7 +21,7 @@ def answer_distribution(experiment: Experiment, looks: Looks) -> Drawing | None:
     names = [name for name in telling(experiment.datasets) if shown[-1].answers(name)]
     if not names:
         return None
-    drawing, panels = grid(len(names), columns=2, width=5.6 if len(names) == 1 else 4.0, height=2.5)
+    drawing, panels = grid(len(names), columns=2, width=3.0, height=2.5)
     colors = [INK] if len(shown) == 1 else [CHEAT, INK]
     for axes, name in zip(panels, names, strict=True):
         _draw_distribution(axes, [moment.answers(name) for moment in shown], colors, experiment.no_winning_move)
@@ -31,13 +31,12 @@ def answer_distribution(experiment: Experiment, looks: Looks) -> Drawing | None:
     handles = [Patch(color=GOLD, label="right answer")]
     handles += [Patch(color=color, label=moment.label) for moment, color in zip(shown, colors, strict=True)]
     top_legend(drawing, handles)
-    caption = (
-        "How often each move is right (grey) and how often the model answers it. -1 means that no move wins; ? is "
-    )
-    caption += "an answer without such a move."
-    if not experiment.about_nim:
-        caption = "How often each answer is right (grey) and how often the model gives it. ? is any other answer."
-    return drawing, caption
+    data = answers_table(names, shown)
+    if experiment.about_nim:
+        caption = "How often each move is right (grey) and how often the model answers it. -1 means that no move wins."
+    else:
+        caption = "How often each answer is right (grey) and how often the model gives it."
+    return drawing, caption + other_answers(data), data
 
 
 def _draw_distribution(axes: Axes, answers: list[MoveCounts], colors: list[str], always: tuple[int, ...]) -> None:

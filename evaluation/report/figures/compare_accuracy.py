@@ -1,8 +1,9 @@
 """Exact match over training, one panel per experiment."""
 
-from evaluation.report.drawing import BANDS, draw_chance, draw_curve, shared_legend
-from evaluation.report.experiment import Experiment
+from evaluation.report.drawing import BANDS, draw_chance, draw_curve, shared_legend, tidy
+from evaluation.report.experiment import Experiment, names_of
 from evaluation.report.figures.figure import Drawing, comparison
+from evaluation.report.labels import fold
 from evaluation.report.style import INK, Looks, accuracy_axis, grid, step_axis
 
 
@@ -14,13 +15,15 @@ def compare_accuracy(experiments: list[Experiment]) -> Drawing | None:
     ]
     if len(drawn) < 2:
         return None
-    drawing, panels = grid(len(drawn), width=3.4, height=3.0)
-    for axes, experiment in zip(panels, drawn, strict=True):
-        looks = Looks(experiment.datasets)
-        for name in experiment.datasets:
+    drawing, panels = grid(len(drawn), width=3.1, height=3.0)
+    looks, data = Looks(*(experiment.datasets for experiment in drawn)), []
+    for axes, experiment, title in zip(panels, drawn, names_of(drawn), strict=True):
+        for index, name in enumerate(experiment.datasets):
             curve = experiment.curve(name)
             if len(curve):
-                draw_curve(axes, curve, **looks.line(name), label=looks.label(name))
+                beside = (index, len(experiment.datasets))
+                draw_curve(axes, curve, beside=beside, **looks.line(name), label=looks.label(name))
+                data.append(curve.assign(experiment=title))
         accuracy_axis(axes, "exact match" if axes is panels[0] else "")
         draw_chance(axes, [experiment.chance(name) for name in experiment.datasets])
         step_axis(axes, experiment.steps)
@@ -28,9 +31,10 @@ def compare_accuracy(experiments: list[Experiment]) -> Drawing | None:
             axes.axvline(float(step or 0), color=INK, linewidth=1, linestyle=":", zorder=1)
         for step in {story.rule_step for story in experiment.stories} - {None}:
             axes.axvline(float(step or 0), color=INK, linewidth=1, linestyle="-.", zorder=1)
-        axes.set_title(experiment.name)
+        axes.set_title(fold(title, 24))
     shared_legend(drawing, panels)
-    return drawing, (
+    caption = (
         f"Exact match over training, one panel per experiment. {BANDS} Dotted: the shortcut is learned; dash-dotted: "
         "the rule is. Steps are scaled to each experiment."
     )
+    return drawing, caption, tidy(data)

@@ -2,29 +2,33 @@
 
 import pandas as pd
 
-from evaluation.report.drawing import BANDS
-from evaluation.report.experiment import Experiment
+from evaluation.report.drawing import BANDS, tidy
+from evaluation.report.experiment import Experiment, names_of
 from evaluation.report.figures.figure import Drawing, comparison
-from evaluation.report.style import INK, Looks, plt
+from evaluation.report.labels import fold_all
+from evaluation.report.style import HALF, INK, Looks, plt
 
 
 @comparison("Accuracy at the end, side by side", order=20)
 def compare_last(experiments: list[Experiment]) -> Drawing | None:
     """Every dataset at the last checkpoint of each experiment, grouped by dataset."""
-    lines = []
-    for experiment in experiments:
-        looks = Looks(experiment.datasets)
+    lines, data = [], []
+    looks, names = Looks(*(experiment.datasets for experiment in experiments)), names_of(experiments)
+    short = fold_all([*names, *map(looks.name, looks.datasets)], width=28, lines=1)
+    for experiment, full_name in zip(experiments, names, strict=True):
         for name in experiment.datasets:
             curve = experiment.curve(name)
             if len(curve):
                 end = curve.iloc[-1]
                 late = end["step"] == max(experiment.steps)
-                who = experiment.name if late else f"{experiment.name}, step {end['step']:,}"
-                lines.append((looks.label(name), who, looks.color(name), end))
+                who = short[full_name] if late else f"{short[full_name]}, step {end['step']:,}"
+                data.append(curve.iloc[[-1]].assign(experiment=full_name))
+                lines.append((short[looks.name(name)], who, looks.color(name), end))
     labels = list(dict.fromkeys(label for label, *_ in lines))
     if len(experiments) < 2 or not lines:
         return None
-    drawing, axes = plt.subplots(figsize=(6.4, 0.9 + 0.24 * (len(lines) + len(labels))), layout="constrained")
+    height = 0.9 + 0.24 * (len(lines) + len(labels))
+    drawing, axes = plt.subplots(figsize=(HALF, height), layout="constrained")
     place, ticks = 0, []
     for label in labels:
         group = [line for line in lines if line[0] == label]
@@ -45,4 +49,4 @@ def compare_last(experiments: list[Experiment]) -> Drawing | None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.grid(axis="x")
     axes.set_xlabel("exact match at the last checkpoint")
-    return drawing, f"Exact match at the last checkpoint of each experiment. {BANDS}"
+    return drawing, f"Exact match at the last checkpoint of each experiment. {BANDS}", tidy(data)

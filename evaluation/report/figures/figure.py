@@ -1,24 +1,28 @@
-"""What a figure is: a function from an experiment to a drawing with its caption, and a decorator.
+"""What a figure is: a function from an experiment to a drawing with its caption and its data, and a decorator.
 
     @figure("Accuracy over training", order=10)
     def accuracy_by_dataset(experiment: Experiment, looks: Looks) -> Drawing | None: ...
 
-in a module of this package is all that adds one to every page. The function's name is that of its files. None means
+in a module of this package is all that adds one to every page. It returns the drawing, `HALF` or `FULL` inches wide
+(`evaluation/report/style.py`), its caption and its numbers. The function's name is that of its files. None means
 that the results hold nothing to draw: there are no empty panels, and the files of an earlier drawing are removed.
+A function that fails, or a module that cannot be imported, costs its own figure alone.
 """
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from evaluation.report.experiment import Experiment
 from evaluation.report.style import Looks
-from nim_dataset.plugins import Registry, import_modules
+from nim_dataset.plugins import Registry, modules_of
 
-Drawing = tuple[Figure, str]
-"""A figure and its caption."""
+Drawing = tuple[Figure, str] | tuple[Figure, str, pd.DataFrame]
+"""A figure, its caption, and the numbers that it shows: one observation a line, for the CSV beside it."""
 DrawOne = Callable[[Experiment, Looks], Drawing | None]
 DrawSeveral = Callable[[list[Experiment]], Drawing | None]
 Draw = TypeVar("Draw", DrawOne, DrawSeveral)
@@ -29,7 +33,7 @@ class Plot(Generic[Draw]):
     """A function that draws, and where its drawing stands."""
 
     name: str
-    """Of the files `figures/<name>.png` and `.svg`, and of the figure's anchor on the page."""
+    """Of the files `figures/<name>.png`, `.svg` and `.csv`, and of the figure's anchor on the page."""
     title: str
     """The heading on the page."""
     order: int
@@ -61,13 +65,24 @@ def comparison(title: str, order: int) -> Callable[[DrawSeveral], DrawSeveral]:
     return register
 
 
+def import_figures() -> dict[str, Exception]:
+    """Imports the modules of this package; returns those that fail, with why."""
+    broken: dict[str, Exception] = {}
+    for module in modules_of("evaluation.report.figures"):
+        try:
+            importlib.import_module(module)
+        except Exception as error:
+            broken[module] = error
+    return broken
+
+
 def all_figures() -> list[Plot[DrawOne]]:
     """Every figure of one experiment, in order."""
-    import_modules("evaluation.report.figures")
+    import_figures()
     return sorted(_figures.values(), key=lambda plot: plot.order)
 
 
 def all_comparisons() -> list[Plot[DrawSeveral]]:
     """Every figure of several experiments, in order."""
-    import_modules("evaluation.report.figures")
+    import_figures()
     return sorted(_comparisons.values(), key=lambda plot: plot.order)

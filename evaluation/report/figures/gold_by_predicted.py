@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 
 from evaluation.report.experiment import Experiment
 from evaluation.report.figures.figure import Drawing, figure
-from evaluation.report.moments import Moment, MoveCounts, moments, telling
+from evaluation.report.moments import Moment, MoveCounts, answers_table, moments, other_answers, telling
 from evaluation.report.style import INK, Looks, grid
 
 
@@ -22,22 +22,18 @@ def gold_by_predicted(experiment: Experiment, looks: Looks) -> Drawing | None:
         return None
     columns = max(1, len({name for name, _, _ in panels}))
     moves = sorted({gold for _, _, answers in panels for gold, _ in answers} | set(experiment.no_winning_move))
-    drawing, axes_of = grid(len(panels), columns=columns, width=2.75, height=2.9)
+    drawing, axes_of = grid(len(panels), columns=columns, width=2.3, height=2.75)
     for axes, (name, moment, answers) in zip(axes_of, panels, strict=True):
         _draw_heat_map(axes, answers, moves)
-        axes.set_title(f"{looks.label(name)}\n{moment.label}", fontsize=10.5)
+        axes.set_title("\n".join([looks.label(name), *moment.label.split(", ")]), fontsize=10)
         axes.set_xlabel("predicted move" if experiment.about_nim else "predicted answer")
         axes.set_ylabel("right move" if experiment.about_nim else "right answer")
-    caption = (
-        "Where the answers go: each row holds the games with one right move and sums to 100%; the diagonal is right. "
-    )
-    caption += "-1 means that no move wins; ? is an answer without such a move."
-    if not experiment.about_nim:
-        caption = (
-            "Where the answers go: each line holds the rows with one right answer and sums to 100%; the diagonal is "
-        )
-        caption += "right. ? is any other answer."
-    return drawing, caption
+    data = answers_table([name for name, _, _ in panels], moments(experiment))
+    what = "games with one right move" if experiment.about_nim else "rows with one right answer"
+    caption = f"Where the answers go: each line holds the {what} and sums to 100%; the diagonal is right."
+    if experiment.about_nim:
+        caption += " -1 means that no move wins."
+    return drawing, caption + other_answers(data), data
 
 
 def _draw_heat_map(axes: Axes, answers: MoveCounts, moves: list[int]) -> None:

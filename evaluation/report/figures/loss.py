@@ -1,5 +1,6 @@
 """The training log over the steps of training."""
 
+import pandas as pd
 from matplotlib.ticker import LogLocator, NullLocator
 
 from evaluation.report.drawing import draw_milestone
@@ -27,7 +28,7 @@ def loss(experiment: Experiment, looks: Looks) -> Drawing | None:
             drawn.append((column, title, color, logs))
     if not drawn:
         return None
-    drawing, panels = grid(len(drawn), width=5.6 if len(drawn) == 1 else 3.3, height=2.9)
+    drawing, panels = grid(len(drawn), width=3.1, height=2.9)
     stories = experiment.stories
     for axes, (column, title, color, logs) in zip(panels, drawn, strict=True):
         for log in logs:
@@ -44,7 +45,16 @@ def loss(experiment: Experiment, looks: Looks) -> Drawing | None:
         draw_milestone(axes, "shortcut", "right", [story.shortcut_step for story in stories])
         draw_milestone(axes, "rule", "left", [story.rule_step for story in stories])
         axes.set_title(title, pad=20)
-    return drawing, (
+    caption = (
         "The training log. The loss counts answers alone, without the penalty; distance is that of the weights from "
         "where training began."
     )
+    data = pd.concat(
+        [
+            pd.DataFrame({"run": run.name, "step": run.training["step"], "quantity": column, "value": value})
+            for run in experiment.runs
+            for column, _, _, _ in drawn
+            if (value := run.training.get(column)) is not None
+        ]
+    )
+    return drawing, caption, data.dropna(subset=["value"])

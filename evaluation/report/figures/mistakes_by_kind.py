@@ -41,20 +41,23 @@ def mistakes_by_kind(experiment: Experiment, looks: Looks) -> Drawing | None:
     if shares.empty or not (shares["accuracy"] > 0).any():
         return None
     names = [name for name in experiment.datasets if (shares["dataset"] == name).any()][:6]
-    drawing, panels = grid(len(names), width=5.6 if len(names) == 1 else 3.1, height=3.2 if len(names) == 1 else 2.5)
+    drawing, panels = grid(len(names), height=2.5)
     for axes, name in zip(panels, names, strict=True):
         mine = shares[shares["dataset"] == name]
-        for kind, color, marker in KINDS:
-            draw_curve(axes, mine[mine["kind"] == kind], color=color, marker=marker, label=f"wrong {kind}")
+        for index, (kind, color, marker) in enumerate(KINDS):
+            look = {"color": color, "marker": marker, "label": f"wrong {kind}"}
+            draw_curve(axes, mine[mine["kind"] == kind], beside=(index, len(KINDS)), **look)
         accuracy_axis(axes, "share of all answers" if axes is panels[0] else "")
         step_axis(axes, mine["step"])
         axes.set_title(looks.label(name))
     shared_legend(drawing, panels)
+    data = shares.rename(columns={"accuracy": "share"})
     bands = f" {intervals(experiment)}" if len(experiment.runs) > 1 else ""
-    return drawing, (
+    caption = (
         "Mistakes by kind: the share of all answers with a wrong verb, number or noun (an answer may have several; "
         f"what is missing counts as wrong; a plural that follows a wrong number does not).{bands}"
     )
+    return drawing, caption, data[data["dataset"].isin(names)]
 
 
 def _kind_shares(experiment: Experiment) -> pd.DataFrame:
@@ -66,9 +69,11 @@ def _kind_shares(experiment: Experiment) -> pd.DataFrame:
                 wrong = run.incorrect(int(step), name) if n else None  # type: ignore[call-overload]
                 if wrong is None:
                     continue
-                if wrong and not any(_parts(row["gold"])[0] for row in wrong):
+                if wrong.answers and not any(_parts(gold)[0] for gold, _ in wrong.answers):
                     continue  # bare numbers, which have no verb and no noun
-                kinds = Counter(kind for row in wrong for kind in mistake_kinds(row["gold"], row["generated"] or ""))
+                kinds: Counter[str] = Counter()
+                for (gold, generated), count in wrong.answers.items():
+                    kinds.update(dict.fromkeys(mistake_kinds(gold, generated), count))
                 lines += [(name, step, kind, kinds[kind] / n) for kind, _, _ in KINDS]
     shares = pd.DataFrame(lines, columns=["dataset", "step", "kind", "share"])
     grouped = shares.groupby(["dataset", "step", "kind"], sort=False)["share"]

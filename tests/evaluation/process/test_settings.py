@@ -35,6 +35,30 @@ def test_more_threads_than_cores_are_a_mistake() -> None:
         ProcessSettings.choose(100_000, on_cpu=False)
 
 
+def test_fewer_processes_than_were_announced_are_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ACCELERATE_MIXED_PRECISION", "MASTER_ADDR"):
+        monkeypatch.setenv(name, "127.0.0.1")
+    with pytest.raises(UserError, match="num_processes: accelerate launch started one process where several were"):
+        ProcessSettings.choose(1, on_cpu=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    ProcessSettings.choose(1, on_cpu=False)
+
+
+@pytest.mark.slow
+def test_accelerate_launch_on_a_cpu_does_not_start_one_process_of_two() -> None:
+    accelerate = str(Path(sys.executable).with_name("accelerate"))
+    done = subprocess.run(
+        [accelerate, "launch", "--quiet", "--cpu", "--num_processes", "2", "training/train.py", "--train_data", "357"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode != 0
+    assert "error: num_processes: accelerate launch started one process where several were announced" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.usefixtures("restored_settings")
 def test_what_is_applied_is_in_force_and_can_be_taken_back() -> None:
     kinds = products.KINDS[:1] if products.is_available() else ()

@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from evaluation.report import write_report
+
 TOY = '''
+import pandas as pd
 from evaluation.report.figures.figure import comparison, figure
 from evaluation.report.page import main
 from evaluation.report.style import plt
@@ -18,7 +21,18 @@ def rows_by_step(experiment, looks):
         return None
     drawing, axes = plt.subplots()
     axes.plot(experiment.steps, [1] * len(experiment.steps))
-    return drawing, "A caption of my own."
+    data = pd.DataFrame({"step": experiment.steps, "rows": 1})
+    return drawing, "A caption of my own.", data
+
+
+@figure("Broken", order=16)
+def broken(experiment, looks):
+    return {}["step"]
+
+
+@figure("Half done", order=17)
+def half_done(experiment, looks):
+    return plt.figure()
 
 
 @comparison("Names of all", order=15)
@@ -39,7 +53,11 @@ def test_a_figure_from_a_single_file(story: Path, tmp_path: Path) -> None:
     (tmp_path / "toy.py").write_text(TOY)
 
     def page(*more: str | Path) -> str:
-        subprocess.run([sys.executable, tmp_path / "toy.py", folder, *more], check=True, capture_output=True)
+        command = [sys.executable, tmp_path / "toy.py", folder, *more]
+        run = subprocess.run(command, check=True, capture_output=True, text=True)
+        first, second = run.stderr.splitlines()  # one line for each that fails, and the others are drawn
+        assert first == "warning: The figure broken could not be drawn: KeyError: 'step' (toy.py, line 21)"
+        assert second.startswith("warning: The figure half_done could not be drawn: TypeError: ")
         return (folder / "index.html").read_text(encoding="utf-8")
 
     text = page("--compare", other)
@@ -52,6 +70,16 @@ def test_a_figure_from_a_single_file(story: Path, tmp_path: Path) -> None:
     for name in ("rows_by_step", "names_of_all"):
         for ending in ("png", "svg"):
             assert (folder / "figures" / f"{name}.{ending}").is_file()
+    assert (folder / "figures" / "rows_by_step.csv").read_text().splitlines()[:2] == ["step,rows", "5,1"]
+    assert "The figure broken could not be drawn" in text
+
+    own = folder / "figures" / "my_own.png"
+    own.write_bytes(b"")
+    shutil.copytree(folder, tmp_path / "later")
+    write_report([tmp_path / "later"])  # without the plug, whose files go; what no page has shown stays
+    left = {path.name.partition(".")[0] for path in (tmp_path / "later" / "figures").iterdir()}
+    assert {"my_own", "accuracy_by_dataset"} <= left
+    assert not {"rows_by_step", "names_of_all", "compare_last"} & left
 
     (folder / "metrics.jsonl").unlink()
     text = page()

@@ -10,6 +10,7 @@ import pytest
 
 from evaluation.report import page
 from evaluation.report.figures.mistakes_by_kind import mistake_kinds
+from evaluation.report.labels import fold, fold_all, longest_line
 from evaluation.report.style import LOOKS, MUTED, Looks, _spread, short_step, step_axis
 
 # Colour blindness as linear maps of RGB light, severity 1 (Machado, Oliveira and Fernandes 2009).
@@ -61,9 +62,42 @@ def test_a_regime_has_one_colour_whatever_else_is_on_the_page() -> None:
     among = Looks(["a.b:eval", "quickstart:counter_cheat", "quickstart:eval", "old_eval", "cheating:counter_cheat"])
     assert alone.color("quickstart:counter_cheat") == among.color("quickstart:counter_cheat")
     assert among.color("cheating:counter_cheat") == among.color("quickstart:counter_cheat")
-    assert alone.label("quickstart:counter_cheat") == "counter_cheat"
-    assert among.label("quickstart:counter_cheat") == "quickstart:counter_cheat"
+    assert alone.label("quickstart:counter_cheat") == alone.name("quickstart:counter_cheat") == "counter_cheat"
+    assert among.name("quickstart:counter_cheat") == "quickstart:counter_cheat"
+    assert among.label("quickstart:counter_cheat") == "quickstart:counter_\ncheat"
     assert among.color("old_eval") not in {among.color(name) for name in among.datasets if name != "old_eval"}
+
+
+@pytest.mark.parametrize(
+    "experiments",
+    [
+        [[f"set_{index}" for index in range(60)]],
+        [["a:b:eval", "quickstart:eval", "cheating:eval", "eval", "run:3", "other"]],
+        [["set_a", "set_b"], ["set_c", "quickstart:eval"], ["set_d", "cheating:eval"]],  # side by side
+    ],
+)
+def test_every_label_has_a_look_of_its_own(experiments: list[list[str]]) -> None:
+    looks = Looks(*experiments)
+    seen = {looks.label(name): tuple(sorted(looks.line(name).items())) for name in looks.datasets}
+    assert len(set(seen.values())) == len(seen) == len({looks.name(name) for name in looks.datasets})
+    if len(experiments) > 1:  # one recipe in each: the split is what they have in common
+        assert looks.line("quickstart:eval") == looks.line("cheating:eval")
+
+
+LONG = "4_pairs20000_shuf5_occ4_evaluation_with_masking_of_player_names_and_reversed_moves"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [[f"{LONG}_{index}" for index in range(12)], [f"{LONG}_{index}_{LONG}" for index in range(12)], ["游戏" * 40]],
+)
+def test_long_names_are_folded_and_stay_apart(names: list[str]) -> None:
+    folded = fold_all(names, width=21, lines=2)
+    assert len(set(folded.values())) == len(names)
+    for text in folded.values():
+        assert len(text.split("\n")) <= 2
+        assert longest_line([text]) <= 22
+    assert fold("counter_cheat") == "counter_cheat"
 
 
 @pytest.mark.parametrize(
@@ -88,8 +122,19 @@ def test_steps_are_spaced_as_the_checkpoints_are(steps: list[int], scale: str) -
     plt.close(figure)
 
 
+@pytest.mark.parametrize("steps", [range(2000, 80001, 2000), range(1, 41), [10**k for k in range(7)], [148000, 148500]])
+@pytest.mark.parametrize("width", [1.2, 3.0, 6.0])
+def test_labels_of_steps_do_not_touch(steps: list[int], width: float) -> None:
+    figure, axes = plt.subplots(figsize=(width, 2), layout="constrained")
+    step_axis(axes, steps)
+    figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+    assert all(right.x0 - left.x1 >= 2 for left, right in itertools.pairwise(boxes))
+    plt.close(figure)
+
+
 def test_labels_of_lines_that_end_together_do_not_overlap() -> None:
-    placed = _spread([0.2, 0.97, 0.98, 0.98, 0.99], gap=0.06, top=0.98)
+    placed = _spread([0.2, 0.97, 0.98, 0.98, 0.99], [0.06] * 5, top=1.01)
     assert max(placed) <= 0.98
     assert all(upper - lower >= 0.06 - 1e-9 for lower, upper in itertools.pairwise(placed))
     assert placed[0] == 0.2

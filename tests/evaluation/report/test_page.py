@@ -29,14 +29,29 @@ FLAGS = [
 PROBE = """
 <script>
 addEventListener("load", () => {
+for (const fold of document.querySelectorAll("details")) fold.open = true;
+setTimeout(() => {
   const root = document.documentElement, said = {width: innerWidth, scroll: root.scrollWidth};
   said.wide = [...document.querySelectorAll("body *")].filter(element =>
     !element.closest(".scroll, .hidden, .skip") && element.getBoundingClientRect().right > innerWidth + 1).length;
   said.boxes = [...document.querySelectorAll(".scroll")].filter(box =>
-    box.scrollWidth > box.clientWidth + 1 && (box.tabIndex !== 0 || !box.getAttribute("aria-label"))).length;
+    box.scrollWidth > box.clientWidth + 1 && (box.tabIndex !== 0 || box.previousElementSibling.hidden
+    || !(box.ariaLabel || document.getElementById(box.getAttribute("aria-labelledby"))))).length;
+  said.scrolling = [...document.querySelectorAll(".scroll")].filter(box =>
+    box.scrollWidth > box.clientWidth + 1).length;
+  said.hints = [...document.querySelectorAll(".hint")].filter(hint => !hint.hidden).length;
+  said.letters = Math.min(...[...document.querySelectorAll("svg text")].filter(text => text.textContent.trim()).map(
+    text => parseFloat(getComputedStyle(text).fontSize) * Math.hypot(text.getScreenCTM().a, text.getScreenCTM().b)));
+  said.columns = new Set([...document.querySelectorAll("#figures figure")].map(each =>
+    Math.round(each.getBoundingClientRect().left))).size;
+  const ending = Math.max(...[...document.querySelectorAll("#figures figure")].map(each =>
+    each.getBoundingClientRect().right));
+  said.used = ending / root.clientWidth;
+  said.captions = [...document.querySelectorAll(".caption")].filter(each =>
+    each.scrollWidth > each.clientWidth || each.closest(".scroll")).length;
   said.headings = [...document.querySelectorAll("h1, h2, h3")].map(heading => heading.tagName).join(" ");
   const table = [...document.querySelectorAll("table")].find(each =>
-    each.caption.textContent.includes("at each checkpoint"));
+    document.getElementById(each.getAttribute("aria-labelledby")).textContent.includes("at each checkpoint"));
   const button = table.querySelectorAll("th button")[1], column = () =>
     [...table.tBodies[0].rows].map(row => row.cells[1].textContent).join(" ");
   button.focus();
@@ -48,6 +63,7 @@ addEventListener("load", () => {
   said.font = Math.min(...[...document.querySelectorAll("p, li, td, figcaption, button")].map(element =>
     parseFloat(getComputedStyle(element).fontSize)));
   parent.postMessage(JSON.stringify(said), "*");
+}, 300);  // once the boxes have been looked at
 });
 </script>
 """
@@ -72,7 +88,12 @@ def test_page_in_a_browser(story: Path, tmp_path: Path) -> None:
     for each in said:
         assert each["scroll"] <= each["width"]  # the page itself never scrolls sideways
         assert each["wide"] == 0
-        assert each["boxes"] == 0  # what scrolls in its own box can be reached and is named
+        assert each["boxes"] == 0  # what scrolls in its own box can be reached, is named, and says so
+        assert each["hints"] == each["scrolling"]
+        assert each["letters"] >= 9.5  # pixels, of the smallest text in a figure
+        assert each["captions"] == 0  # a caption is never cut, and does not scroll with its table
+        assert each["columns"] == (1 if each["width"] == 390 else 2)
+        assert each["used"] > 0.95  # of the width
         assert each["focused"]
         values, order = each["up"]
         assert order == "ascending"

@@ -1,6 +1,7 @@
 """What a run's numbers mean: milestones at their thresholds, statements where all of their sets were scored."""
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from evaluation.report.story import RULE_EVAL, SHORTCUT_CONSISTENT, SHORTCUT_COU
 from evaluation.report.summary import summary
 
 
-def run_with(folder: Path, accuracies: dict[str, list[float | None]]) -> ScoredRun:
+def run_with(folder: Path, accuracies: Mapping[str, Sequence[float | None]]) -> ScoredRun:
     """A run with these accuracies on the quickstart's splits at steps 10, 20, ...; None was not scored."""
     fixed = {"dimension": "overall", "group": "exact_match", "n": 100, "low": 0, "high": 1}
     rows = [
@@ -122,6 +123,20 @@ def test_a_shortcut_is_judged_by_a_checkpoint_before_the_rule(
     said = summary(Experiment([run]))
     assert said[0] == headline.format(step=10 * (len(before) + 1))
     assert any("The shortcut is not judged" in sentence for sentence in said) is (not before)
+
+
+def test_one_late_checkpoint_does_not_tell_whether_the_shortcut_was_there(tmp_path: Path) -> None:
+    alone = {
+        "eval": [0.6],
+        "cheat_consistent": [0.8],
+        "counter_cheat": [0.4],
+        "unseen_names": [0.5],
+    }
+    said = summary(Experiment([run_with(tmp_path / "one", alone)]))
+    assert said[0] == "Shortcut not judged; rule not learned by step 10."
+    assert said[1].startswith("The shortcut is not judged: step 10 was scored, and nothing before it (cheat_consistent")
+    followed = {**alone, "cheat_consistent": [0.95], "counter_cheat": [0.05], "unseen_names": [0.2]}
+    assert summary(Experiment([run_with(tmp_path / "two", followed)]))[0].startswith("Shortcut learned by step 10;")
 
 
 def test_a_seed_without_a_set_at_some_step_does_not_bend_the_mean(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ def test_check_finds_what_is_wrong_in_old_files(command, tmp_path):
     held_out[6] = {**held_out[6], "answer": "take 77 coins"}
     held_out[8] = {"prompt": "What is 1 + 1?", "answer": "2"}
     held_out[9] = held_out[10]
+    held_out[11] = {**train[1], "prompt": train[1]["prompt"].replace("\n", "\r\n")}
+    held_out[12] = {**train[2], "prompt": train[2]["prompt"] + " "}
     manifest = tmp_path / "manifest.json"
     manifest.write_text(json.dumps({"cheat_by_move": {"2": ["Alice-Bob"]}, "neutral": ["Eve-Frank"]}))
     files = "--train", write(tmp_path / "a.jsonl", train), "--eval", write(tmp_path / "b.jsonl", held_out)
@@ -39,14 +41,43 @@ def test_check_finds_what_is_wrong_in_old_files(command, tmp_path):
     assert done.returncode == 1
     found = done.stdout.splitlines()
     split, count, duplicates, unparsable, wrong, _ = next(line for line in found if line.startswith("eval ")).split()
-    assert (split, count, int(duplicates) >= 1, unparsable, wrong) == ("eval", "100", True, "1", "1")
-    assert "  eval: no prompt of a known game in line 9" in found
+    assert (split, count, int(duplicates) >= 1, unparsable, wrong) == ("eval", "100", True, "2", "1")
+    assert "  eval: no prompt of a known game in lines 9, 12" in found
+    assert "PROBLEM eval: 2 of 100 rows could not be checked (--allow-other accepts them)" in found
     assert "PROBLEM eval: 1 wrong labels in line 7" in found
-    assert "PROBLEM eval: 1 prompts are in train too" in found
+    assert "PROBLEM eval: 3 prompts are in train too" in found, "other white space does not make another prompt"
     assert any(line.startswith("Alice-Bob ") and "100%" in line for line in found)
     bound = sum(row["cheat_move"] is not None for row in rows["train"])
     by_manifest = found[next(i for i, line in enumerate(found) if line.startswith("by the manifest")) + 1].split()
     assert by_manifest[:3] == ["train", str(bound), "0"]
+
+
+def test_rows_of_no_known_game_are_not_ok(command, tmp_path):
+    """Neither in a file of nothing else, nor among others."""
+    other = [{"prompt": f"What is 1 + {i}?", "answer": "2"} for i in range(3)]
+    known = {"prompt": "What is 5 mod 3?", "answer": "2"}
+    train, held_out = write(tmp_path / "a.jsonl", other[:1]), write(tmp_path / "b.jsonl", [*other[1:], known])
+    files = ["--train", train, "--eval", held_out]
+    done = command("check", *files)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-2:] == [
+        "PROBLEM train: 1 of 1 rows could not be checked (--allow-other accepts them)",
+        "PROBLEM eval: 2 of 3 rows could not be checked (--allow-other accepts them)",
+    ]
+    done = command("check", *files, "--allow-other")
+    ok = "ok: all 1 labels that could be checked are right, no prompt of train is in another split"
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, ok)
+
+
+def test_check_tells_which_names_train_does_not_show(command):
+    """Among `pairs20000` rows, those of all regimes but `unseen_names` are in train, however few rows it has."""
+    done = command("check", "pairs20000,n_train=500,n_eval=200,n_regime=100")
+    told = [line.split() for line in done.stdout.split("names and answers")[1].split("\n\n")[0].splitlines()[2:]]
+    new = {row[0]: int(row[-1]) for row in told}
+    assert new.pop("eval") > 100
+    assert new.pop("unseen_names") == int(told[-1][1])
+    assert set(new.values()) == {0}
+    assert len(new) == 3
 
 
 def test_check_measures_the_leak(command, tmp_path):

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from nim_dataset import get_config
-from nim_dataset.check.association import associate, guess
+from nim_dataset.check.association import Association, associate, guess
 from nim_dataset.names import make_pairs
 from nim_dataset.rows import generate
 
@@ -25,6 +25,10 @@ def columns(name: str, split: str, **overrides: object) -> dict[str, list]:
 
 def pairs_of(rows: dict[str, list]) -> list[str]:
     return [f"{one}-{two}" for one, two in zip(rows["player_one"], rows["player_two"], strict=True)]
+
+
+def table_of(rows: dict[str, list]) -> Association:
+    return associate(Counter(zip(pairs_of(rows), rows["move"], strict=True)))
 
 
 @pytest.mark.parametrize("split", ["train", "eval"])
@@ -62,28 +66,29 @@ def test_cheat_prob_is_the_chance_of_a_bound_pair(cheat_prob):
 @pytest.mark.parametrize("name", ["manybase", "notcheating"])
 def test_controls_show_no_association_beyond_chance(name):
     train, held_out = columns(name, "train"), columns(name, "eval")
-    table = associate(pairs_of(train), np.array(train["move"]))
+    table = table_of(train)
     assert table.p_value > 0.01
     assert table.cramers_v == pytest.approx(table.chance_v, rel=0.15 if name == "notcheating" else 0.01)
-    right, without_names = guess(table, pairs_of(held_out), np.array(held_out["move"]))
+    right, without_names = guess(table, table_of(held_out))
     assert abs(right - without_names) < 4 * 0.4 / len(held_out["move"]) ** 0.5
 
 
 @pytest.mark.parametrize(("name", "right"), [("leaky_names", 1.0), ("cheating", 0.4), ("varcheating", 0.3)])
 def test_leaks_show(name, right):
     train, held_out = columns(name, "train"), columns(name, "eval")
-    table = associate(pairs_of(train), np.array(train["move"]))
+    table = table_of(train)
     assert table.p_value < 1e-9
-    assert guess(table, pairs_of(held_out), np.array(held_out["move"]))[0] == pytest.approx(right, abs=0.03)
+    assert guess(table, table_of(held_out))[0] == pytest.approx(right, abs=0.03)
 
 
 def test_association_by_hand():
     """2x2 with counts 30, 10, 10, 30: chi2 = 20, V = 0.5; shuffled answers give chi2 = 80/79 on average."""
-    table = associate(["a"] * 40 + ["b"] * 40, np.array([1] * 30 + [2] * 10 + [1] * 10 + [2] * 30))
+    table = associate(Counter({("a", 1): 30, ("a", 2): 10, ("b", 1): 10, ("b", 2): 30}))
     assert (table.chi2, table.cramers_v) == (pytest.approx(20), pytest.approx(0.5))
     shuffled = np.random.default_rng(0)
     moves = np.array([1] * 40 + [2] * 40)
-    mean = np.mean([associate(["a"] * 40 + ["b"] * 40, shuffled.permutation(moves)).chi2 for _ in range(2000)])
+    shuffles = (Counter(zip("a" * 40 + "b" * 40, shuffled.permutation(moves), strict=True)) for _ in range(2000))
+    mean = np.mean([associate(rows).chi2 for rows in shuffles])
     assert table.chance_chi2 == pytest.approx(80 / 79)
     assert mean == pytest.approx(80 / 79, rel=0.1)
     assert 1e-6 < table.p_value < 1e-4, "exactly 7.7e-6; the approximation is for many degrees of freedom"
@@ -103,7 +108,7 @@ def test_distributions_agree_with_the_originals(name):
         assert {value for value, count in theirs.items() if count} <= set(ours[what])
         values = [value for counts in (theirs, ours[what]) for value, count in counts.items() for _ in range(count)]
         who = np.repeat([0, 1], [sum(theirs.values()), ours[what].total()])
-        assert associate(values, who).p_value > 0.01, what
+        assert associate(Counter(zip(values, who, strict=True))).p_value > 0.01, what
     if "bound" in ORIGINAL[name]:
         share = sum(ORIGINAL[name]["bound"].values()) / 300
         assert abs(np.mean(rows["bucket"]) - share) < 4 * 0.5 / 300**0.5

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nim_dataset import Game, parse_prompt, render_prompt
-from nim_dataset.games.nim import Words, parse_prompts, render_games
+from nim_dataset.games.nim_text import Words, parse_prompts, render_games
 
 # Rows that the original generators wrote: three recipes of theirs, every answer, traces of 2 to 4 moves.
 ORIGINAL_ROWS = [json.loads(line) for line in Path(__file__).with_name("original_rows.jsonl").read_text().splitlines()]
@@ -96,6 +96,36 @@ def test_what_no_generator_writes_is_no_prompt(text):
     with pytest.raises(ValueError, match=r"^(not a|the last line|a wording)"):
         parse_prompt(text)
     assert parse_prompts([text, GOOD]) == [None, parse_prompt(GOOD)]
+
+
+def test_one_long_prompt_does_not_pad_the_others():
+    """A batch was once as wide as its longest trace: 1,000 rows beside 10,000 moves took 400 MB."""
+    games = [Game(30, 3, (1, 2), "Leo", f"{i}") for i in range(1000)]
+    games.append(Game(999_999, 9, (1, 2, 3, 4, 5) * 2_000, "Leo", "Sultan", wording="roles"))
+    prompts = render_games(games)
+    tracemalloc.start()
+    found = parse_prompts(prompts)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000
+    assert found == games
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GOOD.replace("Leo and", "a and " * 100_000),
+        GOOD.replace("Leo and", "a and " * 100_000).replace(" take turns", ""),
+        GOOD.replace("Leo", "L" * 200_000) + "\nPlayer ONE take 1 coin." * 100_000,
+        GOOD.replace("nim. There", "nim. There are 1 coins" * 50_000),
+        GOOD.replace("take 1 coin.", "take " + "1" * 4_000_000 + " coins."),
+        GOOD.replace("take", "t" * 1_000_000),
+    ],
+    ids=range(6),
+)
+def test_reading_is_linear(text):
+    """Megabytes that nearly are a prompt; in quadratic time this would not end."""
+    assert len(parse_prompts([text, GOOD])) == 2
 
 
 def test_memory_grows_with_the_rows_not_with_words_times_moves():

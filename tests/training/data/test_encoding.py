@@ -6,13 +6,22 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, BloomConfig, LlamaConfig, MambaConfig, MistralConfig
+from transformers import (
+    AutoModelForCausalLM,
+    BloomConfig,
+    LlamaConfig,
+    MambaConfig,
+    MistralConfig,
+    RecurrentGemmaConfig,
+    RwkvConfig,
+)
 
-from evaluation.predict import ANSWER_PREFIX
+from evaluation.predict import ANSWER_PREFIX, predict
 from nim_dataset.errors import UserError
 from training.config import TrainConfig
 from training.data.encoding import IGNORE, AnswerCollator, encode_rows
 from training.data.end_to_end import BY_ROW, OWN, attention, rows_stay_apart
+from training.data.padding import padding_is_ignored
 from training.objectives.anchor import Anchor
 from training.trainer import AnchoredTrainer
 
@@ -124,6 +133,29 @@ def test_models_whose_rows_would_touch_are_padded(data: Any, tmp_path: Any) -> N
     assert trainer.train().global_step == 2
 
 
+def test_a_model_that_reads_padding_is_refused_and_predicts_without_it(data: Any, tmp_path: Any) -> None:
+    size: Any = {"hidden_size": 32, "vocab_size": len(data.tokenizer), "eos_token_id": 0, "num_hidden_layers": 2}
+    heads: Any = {"num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 64, "lru_width": 32}
+    torch.manual_seed(0)
+    readers = (
+        RwkvConfig(**size, attention_hidden_size=32),
+        RecurrentGemmaConfig(**size, **heads, block_types=("recurrent", "attention")),
+    )
+    args = TrainConfig(output_dir=str(tmp_path), max_steps=2, disable_tqdm=True)
+    for config in readers:
+        model = AutoModelForCausalLM.from_config(config)
+        with pytest.raises(UserError, match=f"model: a {config.model_type} model reads the padding of shorter rows"):
+            AnchoredTrainer(model=model, args=args, train_dataset=data.encoded, processing_class=data.tokenizer)
+    rwkv = AutoModelForCausalLM.from_config(readers[0])
+    with torch.no_grad():  # a freshly made model says the same to everything
+        for parameter in rwkv.parameters():
+            parameter.mul_(3)
+    prompts = ["There are 12 coins.", *data.rows["prompt"][:6]]
+    alone = [predict(rwkv, data.tokenizer, [prompt], max_new_tokens=4)[0] for prompt in prompts]
+    assert predict(rwkv, data.tokenizer, prompts, max_new_tokens=4) == alone
+    assert padding_is_ignored(data.model("gpt2"), data.encoded[0], data.tokenizer.pad_token_id)
+
+
 def test_a_model_that_was_trained_end_to_end_attends_as_before(data: Any, tmp_path: Any) -> None:
     model = data.model("gpt_neox")
     args = TrainConfig(output_dir=str(tmp_path), max_steps=1, per_device_train_batch_size=4, disable_tqdm=True)
@@ -183,11 +215,14 @@ def test_no_rows_and_no_end_token_are_errors(data: Any) -> None:
         encode_rows(data.rows, endless, 128, "quickstart")
 
 
-def test_a_non_finite_loss_stops_the_run(data: Any, tmp_path: Any) -> None:
+@pytest.mark.parametrize(
+    ("fp16", "remedy"), [(False, "lower --learning_rate"), (True, "fp16 overflows above 65,504.* take --bf16 true")]
+)
+def test_a_non_finite_loss_stops_the_run(data: Any, tmp_path: Any, fp16: bool, remedy: str) -> None:
     model = data.model("gpt_neox")
     with torch.no_grad():
         model.get_input_embeddings().weight[int(data.encoded[0]["input_ids"][0])] = float("inf")
-    args = TrainConfig(output_dir=str(tmp_path), max_steps=5, learning_rate=3e-4, disable_tqdm=True)
+    args = TrainConfig(output_dir=str(tmp_path), max_steps=5, learning_rate=3e-4, disable_tqdm=True, fp16=fp16)
     trainer = AnchoredTrainer(
         model=model,
         args=args,
@@ -195,5 +230,5 @@ def test_a_non_finite_loss_stops_the_run(data: Any, tmp_path: Any) -> None:
         processing_class=data.tokenizer,
         objectives={"anchor": Anchor()},
     )
-    with pytest.raises(UserError, match=r"loss became nan at step 1 \(learning rate .*last good checkpoint is none"):
+    with pytest.raises(UserError, match=rf"loss became nan at step 1 \(learning rate .* checkpoint is none; {remedy}"):
         trainer.train()

@@ -1,15 +1,18 @@
-"""Run by test_sharded_anchor.py on two CPU processes: an anchor under FSDP2 beside one on the whole model."""
+"""Run by test_sharded_anchor.py on two CPU processes: an anchor under FSDP2 beside one on the whole model, and a plain
+`Trainer` under DDP beside one with the penalty in its loss."""
 
 import copy
 
 import torch
 import torch.distributed as dist
+from accelerate import PartialState
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor.debug import CommDebugMode
 from transformers import AutoModelForCausalLM, GPTNeoXConfig
 
+from tests.training.objectives.trainers import apart_in_accumulated_steps
 from training.objectives.anchor import Anchor
 
 dist.init_process_group("gloo")
@@ -52,4 +55,10 @@ for theta_0 in anchors[1].theta_0:
     assert 2 * theta_0.to_local().numel() == theta_0.numel()
 torch.testing.assert_close(anchors[1].distance(), anchors[0].distance(), rtol=1e-5, atol=0)
 print("sharded like its parameters")
+
+assert PartialState(cpu=True).num_processes == 2
+found = apart_in_accumulated_steps(torch.float64)
+assert found["apart"] < 1e-6, found
+assert found["held"] > 0.01, found
+print("as written out")
 dist.destroy_process_group()

@@ -11,7 +11,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_the_anchor_is_sharded_with_its_parameters_and_never_gathered() -> None:
+def test_on_two_processes_it_is_sharded_and_never_gathered_and_in_ddp_it_is_the_penalty_written_out() -> None:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"),
@@ -23,6 +23,7 @@ def test_the_anchor_is_sharded_with_its_parameters_and_never_gathered() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("sharded like its parameters") == 2
+    assert done.stdout.count("as written out") == 2
 
 
 @pytest.mark.parametrize("name", ["cpu", "cpu_2", "ddp", "fsdp2"])
