@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import NoReturn, TypeVar, cast
 
 import pandas as pd
-import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from tqdm import tqdm
@@ -44,9 +43,12 @@ from evaluation.artifacts.models import (
 )
 from evaluation.artifacts.report_folder import ReportFolder, accuracy_table
 from evaluation.artifacts.run_folder import METRICS, is_over, list_checkpoints
+from evaluation.artifacts.steps import HELP as STEPS_HELP
+from evaluation.artifacts.steps import choose, steps_word
 from evaluation.artifacts.sweep_settings import SweepSettings
 from evaluation.eval_sets import load_eval_sets
 from evaluation.measures.measure import CannotMeasureError, Found, Subject, all_measures, find_measures
+from evaluation.process.device import passed_over, runs_on_cpu
 from evaluation.process.settings import ProcessSettings
 from nim_dataset.errors import UserError, exit_on_user_error, suggest
 from nim_dataset.sources import split_name
@@ -120,11 +122,11 @@ class Sweep:
             time.sleep(WATCH_SECONDS)
 
     def _find(self) -> list[Checkpoint]:
-        """The checkpoints there are; when watching, without those that may be half written."""
-        if not (self.args.watch and self.run_folder.is_dir()):
-            return find_checkpoints(self.args.checkpoints_dir)
-        found = find_checkpoints(self.args.checkpoints_dir) if list_checkpoints(self.run_folder) else []
-        return found if self._run_is_over() else [c for c in found if _is_quiet(Path(c.source))]
+        """The checkpoints there are of `--steps`; when watching, without those that may be half written."""
+        over = self._run_is_over() or not self.args.watch
+        found = find_checkpoints(self.args.checkpoints_dir) if over or list_checkpoints(self.run_folder) else []
+        chosen = choose(found, self.args.steps, more_to_come=not over)
+        return chosen if over else [c for c in chosen if _is_quiet(Path(c.source))]
 
     def _run_is_over(self) -> bool:
         return not self.run_folder.is_dir() or is_over(self.run_folder)
@@ -287,6 +289,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--measures", nargs="+", default=DEFAULT_MEASURES, metavar="NAME", help=measures)
     parser.add_argument("--limit", type=_positive, metavar="N", help="score only the first N rows of each set")
     parser.add_argument("--batch-size", type=_positive, default=128, metavar="N", help="rows at a time (default: 128)")
+    parser.add_argument("--steps", nargs="+", default=[], type=steps_word, metavar="STEP", help=STEPS_HELP)
     threads = "CPU threads of each process (default: 0, which shares the cores among the processes)"
     parser.add_argument("--threads", type=int, default=0, metavar="N", help=threads)
     parser.add_argument("--watch", action="store_true", help="score new checkpoints too, until the run is over")
@@ -309,7 +312,9 @@ def run(args: argparse.Namespace) -> int:
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     # Without `cpu`, several CPU processes do not find together.
-    accelerator = Accelerator(cpu=not torch.accelerator.is_available())
+    accelerator = Accelerator(cpu=runs_on_cpu())
+    if (note := passed_over()) and accelerator.is_main_process:
+        print(note)
     try:
         sweep = Sweep(args, accelerator)
         sweep.run()
@@ -332,5 +337,5 @@ def run(args: argparse.Namespace) -> int:
 if __name__ == "__main__":
     with exit_on_user_error():
         arguments = parse_args()
-        ProcessSettings.choose(arguments.threads, on_cpu=not torch.accelerator.is_available()).apply()
+        ProcessSettings.choose(arguments.threads, on_cpu=runs_on_cpu()).apply()
         sys.exit(run(arguments))

@@ -37,15 +37,15 @@ class MetricsFile(TrainerCallback):
     figure that is not finite (such as the norm of gradients that a scaler of fp16 then skips) is null.
     """
 
-    def __init__(self, run_dir: Path) -> None:
-        self.path = run_dir / METRICS
+    def __init__(self, run_dir: Path, continued: bool) -> None:
+        self.path, self.continued = run_dir / METRICS, continued
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         if state.is_world_process_zero:
             with writing(self.path.name, self.path.parent):
-                before = self.path.read_text() if state.global_step and self.path.exists() else ""
+                before = self.path.read_text() if self.continued and self.path.exists() else ""
                 lines = before.splitlines(keepends=True)
                 write_text(self.path, "".join(line for line in lines if _is_whole_until(state.global_step, line)))
 
@@ -82,6 +82,10 @@ class Progress(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         if state.is_world_process_zero:
+            if state.global_step == 0 and kwargs["lr_scheduler"].get_last_lr()[0] == 0:
+                tqdm.write(
+                    "the learning rate goes up from 0: step 1 changes nothing, and checkpoint-1 is the base model"
+                )
             self.bar = tqdm(
                 total=state.max_steps,
                 initial=state.global_step,
@@ -139,8 +143,8 @@ class Progress(TrainerCallback):
 class SaveAndMeasure(TrainerCallback):
     """Saves after the steps in `save_at` too, and measures exact match at every checkpoint."""
 
-    def __init__(self, save_at: list[int], measure: bool) -> None:
-        self.save_at, self.measure = set(save_at), measure
+    def __init__(self, save_at: set[int], measure: bool) -> None:
+        self.save_at, self.measure = save_at, measure
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -1,7 +1,7 @@
 """What a run is, as it is read from a YAML file (`--config`) and from flags that override it.
 
 A file's keys and the flags are the fields of `fields.py`; `objectives` is a map from an objective's name to its
-options, which a flag reaches as `--objectives.NAME.OPTION`. `anchor_weight` is the short form of the anchor's.
+options, which a flag reaches as `--objectives.NAME.OPTION`. The anchor's options have the short forms of `ANCHOR`.
 """
 
 import dataclasses
@@ -33,6 +33,8 @@ FIXED = (
 )
 HIDDEN = {"logging_nan_inf_filter", "remove_unused_columns", "overwrite_output_dir"}
 """Options that are no part of what a run is."""
+ANCHOR = {"weight": "anchor_weight", "to": "anchor_to"}
+"""The anchor's options, and the short form of each."""
 CLASSES: list[Any] = [ModelConfig, DataConfig, TrainConfig]
 
 
@@ -63,12 +65,15 @@ class Config:
                 if f.name in shown:
                     values[f.name] = _plain(getattr(part, f.name))
         objectives = {name: _plain(objective) for name, objective in self.objectives.items()}
-        objectives.get("anchor", {}).pop("weight", None)  # which goes by its short name
+        for option in ANCHOR:  # which go by their short names
+            objectives.get("anchor", {}).pop(option, None)
         objectives = {name: options for name, options in objectives.items() if options or name != "anchor"}
         return yaml.safe_dump(values | ({"objectives": objectives} if objectives else {}), sort_keys=False)
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
     value = value.value if isinstance(value, enum.Enum) else value
     return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
 
@@ -103,6 +108,9 @@ def parse_config(argv: Sequence[str]) -> Config:
     except json.JSONDecodeError as error:  # of one of TrainingArguments' options with keyword arguments
         name = next((flag for flag, value in pairwise(argv) if value == error.doc), "an option").lstrip("-")
         raise UserError(f"{name}: '{error.doc}' is not valid JSON ({error.msg})") from None
+    except OSError as error:  # of a file that one of them names
+        name = next((flag for flag, value in pairwise(argv) if value == error.filename), "an option").lstrip("-")
+        raise UserError(f"{name}: cannot read '{error.filename}' ({error.strerror})") from None
     except (ValueError, TypeError, OverflowError, ImportError) as error:  # from TrainingArguments
         raise UserError(" ".join(str(error).split())) from None
     if strange:
@@ -121,11 +129,11 @@ def parse_config(argv: Sequence[str]) -> Config:
     for name, option, value in nested_flags:
         nested.setdefault(name, {})[option] = value
     if train.anchor_weight:
-        nested.setdefault("anchor", {})["weight"] = train.anchor_weight
+        nested.setdefault("anchor", {}).update({option: getattr(train, name) for option, name in ANCHOR.items()})
     else:
         nested.pop("anchor", None)
     objectives = {name: _objective(name, options) for name, options in nested.items()}
-    phases = [Phase(tuple(data.train_data), tuple(data.train_weights), train.max_steps)]
+    phases = [Phase(tuple(data.train_data), tuple(data.train_weights), train.max_steps, data.train_stopping_strategy)]
     return Config(model, data, train, objectives, phases, given, print_only=rest.print_config)
 
 
@@ -178,7 +186,7 @@ def _as_flags(options: Mapping[str, Any]) -> list[str]:
 def _split_nested(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str, str]]]:
     """The flags but those of `--objectives.NAME.OPTION VALUE`, and these as (name, option, value).
 
-    The anchor's weight stays among the former, under its short name.
+    The anchor's options stay among the former, under their short names.
     """
     flat: list[str] = []
     nested: list[tuple[str, str, str]] = []
@@ -190,25 +198,26 @@ def _split_nested(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str, 
         name, option, value = match.groups()
         if value is None and (value := next(rest, None)) is None:
             raise UserError(f"{flag}: expected a value")
-        if (name, option) == ("anchor", "weight"):
-            flat.append(f"--anchor_weight={value}")
+        if name == "anchor" and option in ANCHOR:
+            flat.append(f"--{ANCHOR[option]}={value}")
         else:
             nested.append((name, option, value))
     return flat, nested
 
 
 def _nested_options(path: str | None, from_file: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Takes `objectives` out of a file's options and gives it, but for the anchor's weight, which goes by its short
-    name."""
+    """Takes `objectives` out of a file's options and gives it, but for the anchor's options, which go by their short
+    names."""
     nested = from_file.pop("objectives", None) or {}
     if not isinstance(nested, dict) or not all(isinstance(options, dict | None) for options in nested.values()):
         raise UserError(f"{path}: objectives must hold options by name, such as 'anchor: {{weight: 1e-4}}'")
     nested = {str(name): dict(options or {}) for name, options in nested.items()}
-    weight = nested.get("anchor", {}).pop("weight", None)
-    if weight is not None:
-        if "anchor_weight" in from_file:
-            raise UserError(f"{path}: anchor_weight and objectives.anchor.weight are the same; give one of them")
-        from_file["anchor_weight"] = weight
+    for option, name in ANCHOR.items():
+        value = nested.get("anchor", {}).pop(option, None)
+        if value is not None:
+            if name in from_file:
+                raise UserError(f"{path}: {name} and objectives.anchor.{option} are the same; give one of them")
+            from_file[name] = value
     return nested
 
 

@@ -7,13 +7,17 @@ no weight decay, anchor weight 1e-4), so an experiment's YAML says only what it 
 
 # ruff: noqa: RUF009  (`option` makes dataclass fields)
 
+import os
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-import torch
 from transformers import SchedulerType, TrainingArguments
 
+from evaluation.process.device import runs_on_cpu
 from nim_dataset.errors import UserError
+
+LOG_STEPS = (0, *(2**n for n in range(10)))
+"""Pythia's first checkpoints (arXiv:2304.01373, section 2); the later ones are every 1000 steps."""
 
 
 def option(default: Any, help: str) -> Any:
@@ -49,8 +53,13 @@ class DataConfig:
     )
     train_weights: list[float] = option(
         [],
-        "For several training sets: the share of rows that each gives, such as 0.7 0.3. The mixture ends when the first"
-        " set is used up, so no row comes twice in an epoch. Without weights the sets are joined whole.",
+        "For several training sets: the share of rows that each gives, such as 0.7 0.3. Without weights the sets are"
+        " joined whole.",
+    )
+    train_stopping_strategy: Literal["first_exhausted", "all_exhausted"] = option(
+        "first_exhausted",
+        "Where a pass over sets with train_weights ends: when the first set is used up, so that no row comes twice, or"
+        " 'all_exhausted', when each has been used up; a small set then begins again as often as it takes.",
     )
     eval_data: list[str] = option(
         [],
@@ -74,7 +83,30 @@ class TrainConfig(TrainingArguments):
         "L2-SP: this times the squared distance of the weights from the base model is added to the objective."
         " 0 trains freely, and keeps no copy of the weights.",
     )
-    save_at: list[int] = option([], "Steps to save a checkpoint after, besides every save_steps and the last.")
+    anchor_to: str = option(
+        "start",
+        "What the anchor holds the weights to: 'start', the weights that this run starts from, or a model as --model"
+        " names it (a folder, or a Hub id with '@REVISION' or at its latest step).",
+    )
+    save_at: list[int] = option(
+        [],
+        "Steps to save a checkpoint after, besides every save_steps and the last; 0 is the base model, saved and"
+        " measured before the first step.",
+    )
+    save_log_steps: bool = option(False, "Save at 0, 1, 2, 4, 8, ... 512 too, the steps at which Pythia was saved.")
+    stop_at: str | None = option(
+        None,
+        "End the run when the last N measurements say so: 'eval >= 0.99 for 3', 'counter_cheat < 0.1', 'loss <= 0.01';"
+        " or, to stop early, 'eval stalls for 5': none of the last 5 is better than the best before. Exact match goes"
+        " by the set's name, any other figure by its name in metrics.jsonl.",
+    )
+    eval_loss: bool = option(False, "Measure the loss of the right answers too, on each set of eval_data.")
+    log_layer_grad_norms: bool = option(False, "Log the gradient's norm by layer, before clipping, in metrics.jsonl.")
+    callbacks: list[str] = option(
+        [],
+        "Your own callbacks, such as my_module:MyCallback: subclasses of transformers.TrainerCallback, made without"
+        " arguments, found on the Python path or in the working directory.",
+    )
     overwrite_output_dir: bool = option(False, "Delete the checkpoints of an earlier run in output_dir first.")
     push_checkpoints: bool = option(False, "With push_to_hub: also push each checkpoint, as a branch step-N.")
 
@@ -104,10 +136,24 @@ class TrainConfig(TrainingArguments):
     remove_unused_columns: bool = option(False, "Unused: rows are encoded without other columns.")
 
     def __post_init__(self) -> None:
-        if self.load_best_model_at_end:
-            raise UserError("load_best_model_at_end: not supported; every checkpoint is kept, so choose after a sweep")
+        by_metric = {name: getattr(self, name) for name in ("load_best_model_at_end", "metric_for_best_model")}
+        by_metric |= {"save_strategy": self.save_strategy == "best"}
+        by_metric |= {"lr_scheduler_type": self.lr_scheduler_type in ("reduce_lr_on_plateau", "greedy")}
+        if name := next((name for name, given in by_metric.items() if given), None):
+            raise UserError(
+                f"{name}: choosing by a metric is not supported; every checkpoint is kept, so choose after a sweep, and"
+                " end a run by a figure with --stop_at"
+            )
+        if not (self.fp16 or self.bf16):  # `accelerate launch --mixed_precision` says it, and config.yaml records it
+            launched_in = os.environ.get("ACCELERATE_MIXED_PRECISION")
+            self.fp16, self.bf16 = launched_in == "fp16", launched_in == "bf16"
         self.output_dir = self.output_dir or "runs/run"
         if str(self.resume_from_checkpoint).lower() in ("false", "none", ""):
             self.resume_from_checkpoint = None
-        self.use_cpu |= not torch.accelerator.is_available()
+        self.use_cpu |= runs_on_cpu()
         super().__post_init__()
+
+    @property
+    def steps_to_save(self) -> set[int]:
+        """The steps to save after that are given one by one; 0 is before the first."""
+        return {*self.save_at, *(LOG_STEPS if self.save_log_steps else ())}

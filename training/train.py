@@ -27,18 +27,25 @@ from transformers.utils import logging as transformers_logging
 from evaluation.artifacts.run_folder import copy_model, is_finished, read_state, recorded_files
 from evaluation.predict import answer_budget, check_fits, encode_prompts
 from evaluation.process.agree import from_main
+from evaluation.process.device import passed_over
 from evaluation.process.settings import ProcessSettings
 from nim_dataset.errors import UserError, exit_on_user_error
 from training import callbacks
 from training.config import Config, parse_config
 from training.data.encoding import EncodedRows, encode_rows
 from training.data.sets import load_eval, load_train
+from training.gradient_norms import LayerGradNorms
 from training.hub.publish import check_credentials, push_run
+from training.limits import check_optimizer
 from training.model.base import BaseModel
 from training.objectives.anchor import describe
+from training.objectives.interface import Objective
+from training.own_callbacks import load_callbacks
 from training.saving import opening
 from training.saving.record import check_same_run, load_recorded_base, record, recorded_environment
 from training.saving.reporting import keep_one_run, name_run
+from training.saving.start import SaveStart
+from training.stop_rule import StopAt
 from training.trainer import AnchoredTrainer
 
 
@@ -182,11 +189,17 @@ def open_run(config: Config, run_dir: Path, materials: Materials) -> Start:
 def fit(config: Config, run_dir: Path, materials: Materials, start: Start) -> int:
     """Trains, and leaves the trained model in the folder; returns the signal that stopped it before the end, or 0."""
     progress, interrupt = callbacks.Progress(), callbacks.StopOnSignal()
-    trainer = make_trainer(config, run_dir, materials, start, [progress, interrupt])
+    own = load_callbacks(config.train.callbacks)
+    logged = ["loss", *(["penalty", "distance"] if "anchor" in config.objectives else [])]
+    stop_at = StopAt.of(config.train.stop_at, list(materials.eval_sets), logged, config.train.eval_loss)
+    trainer = make_trainer(config, run_dir, materials, start, [progress, *stop_at, *own, interrupt])
     tell(config, materials, trainer)
     checkpoint = start.checkpoint
     say(f"{'continuing from ' + str(checkpoint) if checkpoint else 'starting'}; writing to {run_dir}/")
-    if checkpoint is not None and is_finished(checkpoint, config.train.max_steps):
+    if checkpoint is not None and (
+        is_finished(checkpoint, config.train.max_steps)
+        or any(stop.is_met(read_state(checkpoint)["log_history"]) for stop in stop_at)
+    ):
         finish(run_dir, start.record, checkpoint)
         return 0
     try:
@@ -198,6 +211,9 @@ def fit(config: Config, run_dir: Path, materials: Materials, start: Start) -> in
         last = f"{run_dir}/checkpoint-{trainer.state.global_step}"
         say(f"{signal.Signals(interrupt.received).name}: saved {last}; go on with --resume_from_checkpoint auto")
         return interrupt.received
+    for stop in stop_at:
+        if stop.met:
+            say(f"stop_at: '{stop.rule.text}' held at step {trainer.state.global_step}, and ended the run")
     trainer.save_final_model()
     if progress.measured:
         say(progress.table())
@@ -220,7 +236,9 @@ def make_trainer(
     args = config.train
     name_run(args, run_dir)
     begin = callbacks.Begin(lambda: opening.begin(run_dir, start.record, args.overwrite_output_dir))
-    measure = callbacks.SaveAndMeasure(args.save_at, bool(materials.eval_sets))
+    measure = callbacks.SaveAndMeasure(args.steps_to_save, bool(materials.eval_sets))
+    metrics = callbacks.MetricsFile(run_dir, continued=start.checkpoint is not None)
+    looks_on: dict[str, Objective] = {"layer_grad_norms": LayerGradNorms()} if args.log_layer_grad_norms else {}
     try:
         trainer = AnchoredTrainer(
             model=materials.base.model,
@@ -230,12 +248,15 @@ def make_trainer(
             eval_dataset=materials.eval_sets,
             processing_class=materials.base.tokenizer,
             base_files=materials.base.files,
-            objectives=config.objectives,
-            callbacks=[begin, measure, callbacks.MetricsFile(run_dir), *more],
+            objectives=config.objectives | looks_on,  # which come last, and see what the others add
+            eval_loss=args.eval_loss,
+            callbacks=[begin, measure, metrics, *more],
         )
-        trainer.get_optimizer_cls_and_kwargs(args, materials.base.model)
+        check_optimizer(args, materials.base.model)
     except (ValueError, RuntimeError, ImportError) as error:  # such as a --report_to or --optim that is not installed
         raise UserError(" ".join(str(error).split())) from None
+    if 0 in args.steps_to_save and start.checkpoint is None:
+        trainer.add_callback(SaveStart(trainer))
     keep_one_run(trainer, run_dir)
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
@@ -247,11 +268,11 @@ def tell(config: Config, materials: Materials, trainer: AnchoredTrainer) -> None
     args, base, rows = config.train, materials.base, materials.rows
     revision = f" at {base.revision} ({base.commit})" if base.commit else ""
     say(f"base model: {base.name}{revision}, {base.model.num_parameters():,} parameters")
-    for note in base.notes:
+    for note in [*base.notes, *filter(None, [passed_over()])]:
         say(note)
     if rows.apart:
         say(f"{rows.apart:,} of {len(rows):,} rows are tokenized apart: a token would lie across prompt and answer")
-    say(f"anchor weight {args.anchor_weight:g}; {describe(base.model)}")
+    say(f"anchor weight {args.anchor_weight:g}, to {args.anchor_to}; {describe(base.model)}")
     say(
         f"{len(rows):,} rows, {len(rows.tokens) / len(rows):.1f} tokens each; per step"
         f" {args.per_device_train_batch_size} x {args.gradient_accumulation_steps} accumulated x"

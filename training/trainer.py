@@ -4,9 +4,11 @@ Everything else is the Trainer's: optimizer, schedules, mixed precision, accumul
 overrides and reads of the Trainer's private members is listed in tests/training/test_trainer_contract.py.
 """
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,10 +28,11 @@ from evaluation.nim_accuracy.nim_accuracy import text_matches
 from evaluation.predict import answer_budget, predict
 from nim_dataset.errors import UserError, unknown
 from nim_dataset.games import parse_prompts
-from training.data.encoding import AnswerCollator, EncodedRows, decision_states
+from training.data.encoding import AnswerCollator, EncodedRows, decision_states, encode_rows
 from training.data.end_to_end import BY_ROW, attention, rows_stay_apart
 from training.data.padding import padding_is_ignored
 from training.data.phases import Batching, MicroBatches, PhaseRows
+from training.eval_loss import answer_loss
 from training.model.as_it_came import put_back
 from training.objectives.interface import Batch, Objective
 from training.objectives.mixin import ObjectivesMixin
@@ -48,6 +51,7 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
         processing_class: the tokenizer that they were encoded with.
         base_files: the base model's config.json and tokenizer, which are saved as they came; see `put_back`.
         objectives: by name; what joins the loss of the answers. A name is what its state is saved under.
+        eval_loss: whether the loss of the right answers is measured too, logged as `eval_loss`, `eval_<name>_loss`.
         eval_dataset: a dict of datasets to measure exact match on (columns `prompt`, `answer`); the one named `eval` is
             logged as `eval_exact_match`, any other as `eval_<name>_exact_match`.
     """
@@ -62,16 +66,18 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
         train_dataset: EncodedRows,
         processing_class: PreTrainedTokenizerBase,
         objectives: Mapping[str, Objective] | None = None,
+        eval_loss: bool = False,
         phases: Sequence[tuple[int, int]] | None = None,
         base_files: Sequence[Path] = (),
         **kwargs: Any,
     ) -> None:
-        self.base_files = base_files
+        self.base_files, self.eval_loss = base_files, eval_loss
         wanted = (objectives or {}).values()
         self.columns = tuple(dict.fromkeys(name for o in wanted for name in o.columns))
         self.needs_hidden_states = any(o.needs_hidden_states for o in wanted)
         pad = processing_class.pad_token_id
-        collator = AnswerCollator(processing_class.eos_token_id if pad is None else pad, columns=self.columns)
+        self.padded = AnswerCollator(processing_class.eos_token_id if pad is None else pad)
+        collator = replace(self.padded, columns=self.columns)
         super().__init__(
             train_dataset=train_dataset,
             processing_class=processing_class,
@@ -237,8 +243,8 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
         """Exact match by set, every row counted once over all processes; logged, and returned. Where the rows' game is
-        known, also the loss of the answer (summed over its tokens, in nats), and the probability of the right move and
-        of the one that the names are bound to, among all possible answers: `loss`, `p_right` and `p_cheat`.
+        known, also the probability of the right move and of the one that the names are bound to, among all possible
+        answers, in the mean over rows: `p_right` and `p_cheat`.
 
         `eval_dataset` is a dataset, a dict of them, or the name of one of the trainer's own; by default all of these.
         Raises `UserError` for a name that it does not have, and for a dataset without `prompt` and `answer`.
@@ -248,6 +254,8 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
         for name, rows in self._sets_to_measure(eval_dataset).items():
             key = metric_key_prefix if name == "eval" else f"{metric_key_prefix}_{name}"
             metrics[f"{key}_exact_match"] = self._exact_match(rows)
+            if self.eval_loss:
+                metrics[f"{key}_loss"] = self._answer_loss(rows)
             metrics |= {f"{key}_{name}": value for name, value in self._probabilities(rows).items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -279,8 +287,11 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
         except CannotMeasureError:  # such as rows of no known game
             return {}
         means = mean_quantities(records)
-        names = {"loss": "cross_entropy", "p_right": "p_right", "p_cheat": "p_cheat"}
-        return {name: means[quantity] for name, quantity in names.items() if quantity in means}
+        return {name: means[name] for name in ("p_right", "p_cheat") if name in means}
+
+    def _answer_loss(self, rows: Dataset) -> float:
+        encoded = encode_rows(rows, self.processing_class, sys.maxsize, "eval_data")
+        return answer_loss(self.model, encoded, self.padded, self.args.per_device_eval_batch_size, self.accelerator)
 
     def _exact_match(self, rows: Dataset) -> float:
         answers: Sequence[str] = rows["answer"]

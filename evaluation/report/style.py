@@ -140,8 +140,8 @@ def _recipes(datasets: Iterable[str]) -> set[str]:
 
 
 class StepLocator(Locator):
-    """Ticks at real checkpoints: the last one, and of the others as many as have room beside their neighbour's label
-    in the axes as wide as they are drawn."""
+    """Ticks at real checkpoints: the last one, then the first, and of the others as many as have room beside their
+    neighbours' labels in the axes as wide as they are drawn."""
 
     def __init__(self, axes: Axes, steps: np.ndarray):
         self.axes, self.steps = axes, steps
@@ -152,7 +152,8 @@ class StepLocator(Locator):
         halves = [letter * (len(short_step(step)) + 1) / 2 for step in self.steps]
         ticks = [len(self.steps) - 1]
         for index in range(len(self.steps) - 2, -1, -1):
-            if scaled[ticks[-1]] - scaled[index] >= halves[ticks[-1]] + halves[index]:
+            room_for_first = index == 0 or scaled[index] - scaled[0] >= halves[index] + halves[0]
+            if room_for_first and scaled[ticks[-1]] - scaled[index] >= halves[ticks[-1]] + halves[index]:
                 ticks.append(index)
         return [float(self.steps[index]) for index in sorted(ticks)]
 
@@ -161,15 +162,20 @@ class StepLocator(Locator):
 
 
 def step_axis(axes: Axes, steps: Iterable[int], label: bool = True) -> None:
-    """Scales the x axis as the checkpoints are spaced (logarithmic when that grows), with ticks at real checkpoints."""
+    """Scales the x axis as the checkpoints are spaced (logarithmic when that grows), with ticks at real checkpoints.
+
+    On a logarithmic axis step 0 stands before the first step by as much as checkpoints are apart, behind a break.
+    """
     ordered = np.unique(np.asarray(list(steps), dtype=float))
     positive = ordered[ordered > 0]
     gaps = np.diff(ordered)
     logarithmic = len(positive) >= 4 and positive[-1] / positive[0] >= 8 and gaps.max() >= 2.5 * gaps.min()
     if logarithmic and ordered[0] > 0:
         axes.set_xscale("log")
-    elif logarithmic:  # a checkpoint of step 0: linear up to the first step after it
-        axes.set_xscale("symlog", linthresh=positive[0], linscale=0.4)
+    elif logarithmic:
+        decades = np.median(np.diff(np.log10(positive)))
+        axes.set_xscale("symlog", linthresh=positive[0], linscale=0.9 * decades)  # 1 would be 1/0.9 decades
+        draw_break(axes, positive[0] / 2)
     scale = axes.transScale.transform
     place = scale(np.column_stack([ordered, np.ones_like(ordered)]))[:, 0]
     span = place[-1] - place[0] if len(ordered) > 1 else 1.0
@@ -181,6 +187,21 @@ def step_axis(axes: Axes, steps: Iterable[int], label: bool = True) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_step(value)))
     if label:
         axes.set_xlabel("training step" + (" (log scale)" if logarithmic else ""))
+
+
+def draw_break(axes: Axes, step: float) -> None:
+    """Two strokes across the x axis: what is left and right of them is not on one scale."""
+    axes.annotate(
+        "//",
+        xy=(step, 0),
+        xycoords=axes.get_xaxis_transform(),
+        ha="center",
+        va="center",
+        color=MUTED,
+        fontsize=9,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.3},
+        annotation_clip=False,
+    )
 
 
 def short_step(step: float) -> str:

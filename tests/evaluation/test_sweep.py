@@ -147,13 +147,15 @@ def test_two_processes_write_the_same(swept, tmp_path, command_env):
 def test_branches_on_the_hub_are_checkpoints(small_run, tmp_path, command_env):
     with HubServer() as hub:
         hub.create("ada/nim", files={"README.md": b"# nim"})
-        for no_step in ("step0", "step-020"):  # beside step-0, which training.push names so, and step20
+        # No weights, and not loaded: beside step-0, which training.push names so, beside step20, and not asked for.
+        for no_step in ("step0", "step-020", "step30"):
             hub.create_branch("ada/nim", no_step)
         for branch, step in (("step20", 20), ("step-0", 0), ("step40", 40)):
             folder = small_run.folder / f"checkpoint-{step}"
             hub.create_branch("ada/nim", branch)
             hub.commit("ada/nim", {path.name: path.read_bytes() for path in folder.iterdir()}, branch=branch)
         arguments = ["--datasets", "leaky_names:eval", "--limit", "20", "--output", str(tmp_path / "report")]
+        arguments += ["--steps", "0", "15-25", "last"]
         command = [sys.executable, str(SWEEP), "--checkpoints-dir", "ada/nim", *arguments]
         env = {**command_env, **hub.env(tmp_path)}
         done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)

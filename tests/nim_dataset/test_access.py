@@ -197,7 +197,9 @@ def test_stream_makes_rows_while_they_are_read(eval_rows):
 
 def test_load_takes_slices_of_splits(eval_rows):
     assert load("cheating", "eval[:10%]").to_list() == eval_rows[:500]
-    assert load("cheating", "eval[-2:]+neutral[:3]").num_rows == 5
+    few = load("cheating", "eval[-2:]+neutral[:3]")
+    assert few.num_rows == 5
+    assert len(next(iter(DataLoader(few.select_columns(["prompt", "answer"]), batch_size=5)))["answer"]) == 5
     for split, message in [
         ("evil[:10%]", "unknown split 'evil', did you mean 'eval'"),
         ("eval[:10", r"split 'eval\[:10': Unrecognized instruction format"),

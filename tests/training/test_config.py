@@ -1,5 +1,6 @@
 """The options of a run: files and flags, what is printed, and one clear line for each mistake."""
 
+import dataclasses
 import json
 import os
 import re
@@ -14,8 +15,9 @@ from transformers import AutoModelForCausalLM
 
 import nim_dataset
 from nim_dataset.errors import UserError
-from training.config import ModelConfig, parse_config
+from training.config import DataConfig, ModelConfig, TrainConfig, parse_config
 from training.data.encoding import encode_rows
+from training.limits import UNSUPPORTED, check_limits
 from training.model.base import load_base
 from training.saving.opening import locked
 from training.saving.record import check_same_run, record
@@ -86,12 +88,16 @@ def test_every_recipe_family_has_a_file() -> None:
 
 def test_what_is_printed_reads_back_as_the_same_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--config", str(CONFIGS / "quickstart.yaml"), "--learning_rate", "1e-3", "--print_config"]
+    flags += ["--debug", "underflow_overflow", "--anchor_to", "runs/first", "--stop_at", "eval >= 0.99 for 3"]
     assert main(flags) == 0
     printed = capsys.readouterr().out
     (tmp_path / "again.yaml").write_text(printed)
     again = parse_config(["--config", str(tmp_path / "again.yaml")])
     assert yaml.safe_load(again.to_yaml()) == yaml.safe_load(printed)
     assert again.train.learning_rate == 1e-3
+    assert again.train.debug == ["underflow_overflow"]
+    anchor: Any = again.objectives["anchor"]
+    assert (anchor.to, again.train.stop_at) == ("runs/first", "eval >= 0.99 for 3")
 
 
 def test_help_explains_each_option_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,6 +155,39 @@ MISTAKES = {
     ),
     "limit of 0": (["--train_data", "357", "--save_total_limit", "0"], "save_total_limit: 0 is out of range"),
     "data seed": (["--train_data", "357", "--data_seed", "9" * 40], "data_seed: 9+ is out of range"),
+    "fp16 on a CPU": (["--train_data", "357", "--use_cpu", "--fp16"], "fp16: a CPU cannot train in it"),
+    "saves of the best": (["--train_data", "357", "--save_strategy", "best"], "save_strategy: choosing by a metric"),
+    "choosing": (
+        ["--train_data", "357", "--metric_for_best_model", "eval_exact_match"],
+        "metric_for_best_model: choosing by a metric is not supported; every checkpoint is kept.* --stop_at",
+    ),
+    "choosing at the end": (["--train_data", "357", "--load_best_model_at_end"], "load_best_model_at_end: choosing"),
+    "a schedule by a metric": (
+        ["--train_data", "357", "--lr_scheduler_type", "reduce_lr_on_plateau", "--eval_strategy", "steps"],
+        "lr_scheduler_type: choosing by a metric",
+    ),
+    "batches by accelerate": (
+        ["--train_data", "357", "--accelerator_config", '{"dispatch_batches":true}'],
+        "accelerator_config: 'dispatch_batches' is not supported",
+    ),
+    "steps by accelerate": (
+        ["--train_data", "357", "--accelerator_config", '{"gradient_accumulation_kwargs":{"num_steps":2}}'],
+        "accelerator_config: 'gradient_accumulation_kwargs' is not supported",
+    ),
+    "no such accelerator_config": (
+        ["--train_data", "357", "--accelerator_config", "x.json"],
+        r"accelerator_config: cannot read 'x.json' \(",
+    ),
+    "saves before the start": (["--train_data", "357", "--save_at", "-1"], "save_at: -1 is out of range"),
+    "no rule to stop": (["--train_data", "357", "--stop_at", "eval > high"], "stop_at: 'high' in .* is no number"),
+    "no mixture": (
+        ["--train_data", "357", "--train_stopping_strategy", "all_exhausted"],
+        "train_stopping_strategy: 'all_exhausted' is for a mixture; give --train_weights",
+    ),
+    "unknown end of a mixture": (
+        ["--train_data", "357", "--train_stopping_strategy", "all_exausted"],
+        "train_stopping_strategy: unknown choice 'all_exausted', did you mean 'all_exhausted'",
+    ),
     "a path with a null": (["--config", "a\0b"], "--config: .* embedded null byte"),
     "negative decay": (["--train_data", "357", "--weight_decay", "-1"], "weight_decay: -1.0 is out of range"),
 }
@@ -160,6 +199,36 @@ def test_a_mistake_is_one_line_that_names_it(mistake: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         parse_config(argv)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(UNSUPPORTED))
+def test_an_option_that_would_do_nothing_is_refused(name: str) -> None:
+    f = next(f for f in dataclasses.fields(TrainConfig) if f.name == name)
+    other = {"hub_strategy": "end", "liger_kernel_config": "{}", "eval_do_concat_batches": "false"}
+    other |= {"skip_memory_metrics": "false", "label_smoothing_factor": "0.5"}
+    value = other.get(name, "true" if "bool" in str(f.type) else "3")
+    if name == "liger_kernel_config":  # which a command line cannot say
+        with pytest.raises(UserError, match=f"{name}: not supported, since "):
+            check_limits(ModelConfig(), DataConfig(train_data=["357"]), TrainConfig(liger_kernel_config={"rope": True}))
+        return
+    with pytest.raises(UserError, match=f"{name}: not supported, since "):
+        parse_config(["--train_data", "357", f"--{name}={value}"])
+
+
+def test_what_is_recorded_is_what_is_trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")  # as accelerate launch says it
+    config = parse_config(["--train_data", "357"])
+    assert config.train.bf16
+    assert yaml.safe_load(config.to_yaml())["bf16"]
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    with pytest.raises(UserError, match="fp16: a CPU cannot train in it"):
+        parse_config(["--train_data", "357", "--use_cpu"])
+
+
+def test_steps_to_save() -> None:
+    assert parse_config(["--train_data", "357", "--save_at", "3", "0"]).train.steps_to_save == {0, 3}
+    log = parse_config(["--train_data", "357", "--save_log_steps", "--save_at", "3"]).train.steps_to_save
+    assert log == {0, 1, 2, 3, 4, 8, 16, 32, 64, 128, 256, 512}
 
 
 def test_mistakes_in_the_file_are_one_line_too(tmp_path: Path) -> None:
@@ -190,9 +259,18 @@ def test_mistakes_in_the_file_are_one_line_too(tmp_path: Path) -> None:
         (["--lr_scheduler_type", "cosine_with_min_lr"], "min_lr"),
         (["--dataloader_drop_last", "--per_device_train_batch_size", "65"], "dataloader_drop_last: 64 rows are less"),
         (["--optim", "adamw_bnb_8bit"], "bitsandbytes"),
+        (["--optim_args", "a=1"], "optim_args: the optimizer 'adamw_torch_fused' takes none; leave it out"),
+        (
+            ["--optim_target_modules", "all-linear"],
+            "optim_target_modules: the optimizer 'adamw_torch_fused' takes none",
+        ),
         (["--torch_compile_mode", "fast"], "Unrecognized mode=fast"),
         (["--output_dir", "/dev/null/run"], "output_dir: cannot write to '/dev/null/run'"),
         (["--resume_from_checkpoint", "nowhere"], "resume_from_checkpoint: 'nowhere' is not a training checkpoint"),
+        (["--stop_at", "evil >= 1"], "stop_at: unknown figure 'evil', did you mean 'eval'"),
+        (["--callbacks", "no_such:Mine"], "callbacks: cannot import 'no_such' of 'no_such:Mine' .*No module named"),
+        (["--anchor_to", "nowhere"], "anchor_to: 'nowhere' is neither a folder"),
+        (["--anchor_to", "tiny"], "anchor_to: 'tiny' starts from random weights"),
     ],
 )
 def test_mistakes_found_before_training(tmp_path: Path, flags: list[str], message: str) -> None:

@@ -177,14 +177,19 @@ def test_sigterm_to_the_launcher_ends_a_run_that_has_not_begun(
 
 
 def test_two_processes_measure_what_one_measures_and_tensorboard_shows_it(tmp_path: Path, launch: Any) -> None:
-    flags = ("--max_steps", "2", "--save_at", "1", "--eval_rows", "37", "--report_to", "tensorboard")
+    flags = ("--max_steps", "9", "--save_at", "0", "1", "--eval_rows", "37", "--report_to", "tensorboard")
+    flags += ("--eval_loss", "true", "--log_layer_grad_norms", "true", "--stop_at", "loss > 0 for 2")
     one = launch(tmp_path / "one", *flags, *PER_STEP)
     two = launch(tmp_path / "two", *flags, "--per_device_train_batch_size", "4", launcher="cpu_2")
     assert (one.status, two.status) == (0, 0), one.stderr + two.stderr
     regimes = ("", "_cheat_consistent", "_counter_cheat", "_neutral", "_unseen_names")
     for key in (f"eval{regime}_exact_match" for regime in regimes):
         assert one.trajectory(key) == two.trajectory(key)
-        assert len(one.trajectory(key)) == 2
+        assert len(one.trajectory(key)) == 3
+    for key in (*(f"eval{regime}_loss" for regime in regimes), "grad_norm_embeddings", "grad_norm_layer_1"):
+        assert two.trajectory(key) == pytest.approx(one.trajectory(key), rel=1e-4), key
+    for run in (one, two):
+        assert {path.name for path in run.folder.glob("checkpoint-*")} == {f"checkpoint-{n}" for n in (0, 1, 2)}
 
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

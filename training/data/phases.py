@@ -31,6 +31,8 @@ class Phase:
     """The share of rows that each set gives; none: all are joined whole."""
     steps: int
     """Optimizer steps; below 1: as many as `num_train_epochs` passes take."""
+    stopping_strategy: str = "first_exhausted"
+    """When one pass over a weighted mixture ends, as `datasets.interleave_datasets` takes it."""
 
 
 @dataclass(frozen=True)

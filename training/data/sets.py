@@ -1,6 +1,7 @@
 """The rows of a run: what is trained on, mixed if there are several sets, and what exact match is measured on."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from datasets import Dataset, concatenate_datasets, interleave_datasets
 
@@ -31,7 +32,8 @@ def load_train(phase: Phase, seed: int) -> Dataset:
         return concatenate_datasets(sets)
     total = sum(phase.weights)
     shares = [weight / total for weight in phase.weights]
-    return interleave_datasets(sets, probabilities=shares, seed=seed, stopping_strategy="first_exhausted")
+    ending: Any = phase.stopping_strategy
+    return interleave_datasets(sets, probabilities=shares, seed=seed, stopping_strategy=ending)
 
 
 def load_eval(config: DataConfig) -> dict[str, Dataset]:

@@ -120,6 +120,7 @@ def make_card(run: RunFiles, repo_id: str, *, figure: str | None = None, branche
         data=", ".join(f"`{source}`" for source in run.config.get("train_data", [])),
         recipe=describe_recipe(recipe) if recipe is not None else "",
         anchor=run.config["anchor_weight"],
+        anchor_to=run.config.get("anchor_to", "start"),
         length=f"{max((line['step'] for line in run.metrics), default=0):,} steps of {run.batch_size():,} rows",
         results=[(name, value, MEANINGS.get(split_name(name)[1], "")) for name, value in results.items()],
         step=f"{step:,}",

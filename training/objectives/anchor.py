@@ -17,15 +17,18 @@ In a Trainer of your own, of `transformers` or TRL:
 """
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from nim_dataset.errors import UserError
+from training.fields import ModelConfig
+from training.model.base import BUILT_IN, BaseModel, load_base
 from training.model.shards import local_part
 from training.objectives.interface import Objective, objective
 from training.objectives.mixin import ObjectivesMixin
@@ -36,6 +39,9 @@ NORM_LAYERS: tuple[type[nn.Module], ...] = (
     nn.GroupNorm,
     nn.modules.batchnorm._NormBase,
 )
+
+START = "start"
+"""The centre that a run itself begins with."""
 
 # Elements handled at a time. On a CPU the difference then stays in the cache between the two passes over it; on a
 # GPU it bounds the extra memory while one fused kernel still covers many tensors.
@@ -83,24 +89,61 @@ def describe(model: nn.Module) -> str:
     return "\n".join(lines)
 
 
+def load_centre(name: str) -> BaseModel:
+    """The model that `anchor_to` names: a folder, or a Hub id, with `@REVISION` or at its latest step.
+
+    Raises `UserError` when it cannot be had, and for a built-in model, whose weights are random.
+    """
+    model, _, revision = name.partition("@") if not os.path.isdir(name) else (name, "", "")
+    if model in {folder.name for folder in BUILT_IN.iterdir()}:
+        raise UserError(f"anchor_to: '{model}' starts from random weights; give 'start', a folder or a Hub id")
+    try:
+        return load_base(ModelConfig(model, revision or ModelConfig.revision), seed=0)
+    except UserError as error:
+        raise UserError(f"anchor_to: {str(error).removeprefix('model: ')}") from None
+
+
+def _weight_of(centre: BaseModel, name: str, like: nn.Parameter) -> Tensor:
+    """A weight of `centre` where, and sharded as, the parameter is that it is the centre of."""
+    weight = dict(centre.model.named_parameters()).get(name)
+    if weight is None or weight.shape != like.shape:
+        there = "no such weight" if weight is None else f"{tuple(weight.shape)}"
+        raise UserError(
+            f"anchor_to: '{centre.name}' is not of the model's shape: {name} is {tuple(like.shape)} here, and there"
+            f" {there}; give a model that only its weights tell apart"
+        )
+    whole = weight.detach().to(like.device, like.dtype)
+    return distribute_tensor(whole, like.device_mesh, like.placements) if isinstance(like, DTensor) else whole
+
+
 @objective("anchor")
 @dataclass
 class Anchor(Objective):
-    """Holds `theta_0`, a copy of the anchored parameters as they were when it was prepared, and pulls back to it.
+    """Holds `theta_0`, the anchored parameters as they were when it was prepared, or as another model has them, and
+    pulls back to it.
 
     Under FSDP2 the parameters are sharded DTensors; the copy is sharded like them, and a step touches only the local
     shards. Raises `UserError` for a weight that is not above 0.
     """
 
     weight: float = field(default=1e-4, metadata={"help": "The factor of the squared distance."})
+    to: str = field(default=START, metadata={"help": "'start', or the model whose weights are held to."})
 
     def __post_init__(self) -> None:
         if not 0 < self.weight < math.inf:
             raise UserError(f"anchor_weight: {self.weight} is out of range; it must be above 0, and finite")
 
     def prepare(self, model: nn.Module) -> None:
-        self.parameters = list(anchored_parameters(model).values())
-        self.theta_0 = [parameter.detach().clone() for parameter in self.parameters]
+        anchored = anchored_parameters(model)
+        self.parameters = list(anchored.values())
+        centre = None if self.to == START else load_centre(self.to)
+        self.theta_0 = [
+            parameter.detach().clone() if centre is None else _weight_of(centre, name, parameter)
+            for name, parameter in anchored.items()
+        ]
+        self.held_to = {}
+        if centre is not None:
+            self.held_to = {"to": f"{centre.name} ({centre.commit or 'local'})", "weights": centre.fingerprint()}
 
     @torch.no_grad()
     def add_gradient(self, scale: float = 1.0) -> None:
@@ -123,6 +166,17 @@ class Anchor(Objective):
     def figures(self) -> dict[str, float]:
         distance = self.distance()
         return {"penalty": self.weight * distance**2, "distance": distance}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Whose weights are held to, and their hash, where that is not where the run starts."""
+        return self.held_to
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises `UserError` unless the weights held to are those that the run was anchored to."""
+        if self.held_to.get("weights") != state["weights"]:
+            raise UserError(
+                f"anchor_to: the run was anchored to {state['to']}, and '{self.to}' is another; give what it had"
+            )
 
     def _chunks(self) -> Iterator[tuple[list[Tensor], list[Tensor], list[Tensor]]]:
         """Matching lists of flat local pieces of (theta, theta_0, gradient), a bounded number of elements at a time."""

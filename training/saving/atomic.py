@@ -92,6 +92,11 @@ class AtomicSaves(Trainer):
                 f" checkpoint is {last or 'none'}; {remedy}"
             )
 
+    def save_checkpoint(self) -> None:
+        """Saves a checkpoint now; every process calls it."""
+        self._save_checkpoint(self.model, None)
+        self.control = self.callback_handler.on_save(self.args, self.state, self.control)
+
     def _get_output_dir(self, trial: Any) -> str:
         return str(staged(self.run_dir))
 

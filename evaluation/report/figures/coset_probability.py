@@ -23,7 +23,7 @@ def coset_probability(experiment: Experiment, looks: Looks) -> Drawing | None:
     main = next(name for name in experiment.datasets if (table["dataset"] == name).any())
     table = table[table["dataset"] == main]
     panels = [panel for panel in panels if (table["panel"] == panel).any()]
-    drawing, axes_of = grid(len(panels), width=3.4, height=2.8)
+    drawing, axes_of = grid(len(panels), width=3.1, height=2.8)
     colors = plt.get_cmap("viridis")
     for axes, panel in zip(axes_of, panels, strict=True):
         curves = [curve for _, curve in table[table["panel"] == panel].groupby("divisor")]
@@ -35,11 +35,13 @@ def coset_probability(experiment: Experiment, looks: Looks) -> Drawing | None:
             axes.axhline(1 / divisor, color=color, linewidth=1, linestyle=(0, (5, 3)))
             ends.append((float(curve["accuracy"].iloc[-1]), f"mod {divisor}", color))
         accuracy_axis(axes, "probability" if axes is axes_of[0] else "")
-        label_ends(axes, ends, size=10, gap=0.09)
+        label_ends(axes, ends, size=10)
         step_axis(axes, table["step"])
         axes.set_title(panel.replace("=", " "))
-    return drawing, (
+    caption = (
         f"{looks.label(main)}: the probability of the answers that are right modulo each divisor d of the number of "
         "answers. A line far above its own chance, 1 / d (dashed, same colour), while the next stays at its chance, is "
         "a model that knows a part of the rule; probabilities show it before exact match does."
     )
+    columns = ["dataset", "group", "step", "n", "accuracy", "low", "high"]
+    return drawing, caption, table[columns].rename(columns={"accuracy": "value"})

@@ -24,7 +24,7 @@ def lens(experiment: Experiment, looks: Looks) -> Drawing | None:
         return None
     layers = sorted(int(layer) for layer in table["layer"].unique())
     shown = sorted({layers[round(index * (len(layers) - 1) / (MOST - 1))] for index in range(MOST)})
-    drawing, axes_of = grid(len(panels), width=4.3, height=3.0)
+    drawing, axes_of = grid(len(panels), width=4.5, height=3.0)
     colors = plt.get_cmap("viridis")
     for axes, (quantity, title) in zip(axes_of, panels, strict=True):
         ends = []
@@ -34,7 +34,7 @@ def lens(experiment: Experiment, looks: Looks) -> Drawing | None:
             draw_curve(axes, curve, color=color, marker="o")
             ends.append((float(curve["accuracy"].iloc[-1]), f"layer {layer}", color))
         accuracy_axis(axes, "")
-        label_ends(axes, ends, size=10, gap=0.08)
+        label_ends(axes, ends, size=10)
         step_axis(axes, table["step"])
         draw_milestone(axes, "shortcut", "right", [story.shortcut_step for story in experiment.stories])
         draw_milestone(axes, "rule", "left", [story.rule_step for story in experiment.stories])
@@ -43,10 +43,11 @@ def lens(experiment: Experiment, looks: Looks) -> Drawing | None:
     at = table[(table["step"] == step) & (table["quantity"] == panels[-1][0])].set_index("layer")["accuracy"]
     said = ", ".join(f"{value:.2f} at layer {int(layer)}" for layer, value in at.items() if int(layer) in shown)
     bands = "Bands are 95% intervals of the mean over rows." if len(experiment.runs) == 1 else intervals(experiment)
-    return drawing, (
+    caption = (
         f"At step {step:,}, {panels[-1][1]} is {said}. The residual stream of each layer, read by the model's own "
         f"final norm and unembedding as if it were the last one's ({looks.label(name)}). {bands}"
     )
+    return drawing, caption, table.rename(columns={"accuracy": "value"})
 
 
 TITLES = {"p_right": "the right move's probability", "p_cheat": "the bound move's probability"}

@@ -11,7 +11,7 @@ from evaluation.report.style import Looks, grid, step_axis
 LOSSES = (
     ("loss", "loss on the answers", "#0072d6"),
     ("penalty", "anchor penalty", "#8f1d6e"),
-    ("distance", "distance from the start", "#008558"),
+    ("distance", "distance from the anchor", "#008558"),
 )
 
 
@@ -47,7 +47,7 @@ def loss(experiment: Experiment, looks: Looks) -> Drawing | None:
         axes.set_title(title, pad=20)
     caption = (
         "The training log. The loss counts answers alone, without the penalty; distance is that of the weights from "
-        "where training began."
+        "those that the anchor holds them to, by default where training began."
     )
     data = pd.concat(
         [

@@ -5,7 +5,7 @@ import pandas as pd
 from evaluation.report.experiment import Experiment
 from evaluation.report.figures.figure import Drawing, figure
 from evaluation.report.heat import draw_heat, regime, turning_points
-from evaluation.report.style import Looks, plt
+from evaluation.report.style import FULL, HALF, Looks, plt
 
 KINDS = {"restore": "bound names, neutral twin's states put in", "induce": "neutral names, bound twin's states put in"}
 NONE = "none"
@@ -24,7 +24,7 @@ def patching(experiment: Experiment, looks: Looks) -> Drawing | None:
     shown = turning_points(experiment, [int(step) for step in table["step"].unique()])
     positions = [place for place in table["position"].unique() if place != NONE]
     layers = table["layer"].nunique()
-    size = (3.4 * len(shown) + 0.6, 2 * (0.9 + 0.26 * min(layers, 24)) + 1.6)
+    size = (FULL if len(shown) > 1 else HALF, 2 * (0.9 + 0.26 * min(layers, 24)) + 1.6)
     drawing, axes_of = plt.subplots(2, len(shown), figsize=size, layout="constrained", squeeze=False)
     for row, kind in enumerate(KINDS):
         for column, (label, step) in enumerate(shown):
@@ -33,11 +33,12 @@ def patching(experiment: Experiment, looks: Looks) -> Drawing | None:
             axes = axes_of[row][column]
             draw_heat(axes, cells[cells["position"] != NONE], "value", positions, row == 1, column == 0)
             axes.set_title(f"{label}, step {step:,}\n{kind}: {plain:.0%} unpatched", fontsize=10)
-    return drawing, (
+    caption = (
         f"{_seen(table, shown[0][1])}The probability of the bound move in % ({looks.label(name)} and its neutral "
         "twins) when the hidden states of one layer and kind of position come from the twin. Restore: "
         f"{KINDS['restore']}; induce: {KINDS['induce']}. Layer 0 holds the embeddings."
     )
+    return drawing, caption, table
 
 
 def _seen(table: pd.DataFrame, step: int) -> str:

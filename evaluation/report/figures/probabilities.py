@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from evaluation.report.drawing import draw_chance, draw_curve, draw_milestone, steps_of
+from evaluation.report.drawing import draw_chance, draw_curve, draw_milestone, shared_legend, steps_of
 from evaluation.report.experiment import Experiment
 from evaluation.report.figures.figure import Drawing, figure
 from evaluation.report.scored_run import split_of
@@ -27,21 +27,24 @@ def probabilities(experiment: Experiment, looks: Looks) -> Drawing | None:
         return None
     exact = {name: curve for name in panels[0][1] if len(curve := experiment.curve(name))}
     panels = [("exact match", exact), *panels] if exact else panels
-    drawing, axes_of = grid(len(panels), width=3.5, height=3.1)
+    drawing, axes_of = grid(len(panels), width=3.1, height=3.1)
     steps = steps_of(curve for _, curves in panels for curve in curves.values())
     for axes, (title, curves) in zip(axes_of, panels, strict=True):
-        for name, curve in curves.items():
-            draw_curve(axes, curve, label=looks.label(name), **looks.line(name))
+        for index, (name, curve) in enumerate(curves.items()):
+            draw_curve(axes, curve, beside=(index, len(curves)), label=looks.label(name), **looks.line(name))
         _finish(axes, experiment, title, steps)
     draw_chance(axes_of[0], [experiment.chance(name) for name in panels[0][1]])
-    drawing.legend(*axes_of[0].get_legend_handles_labels(), loc="outside upper left", ncols=min(5, len(panels[0][1])))
+    shared_legend(drawing, axes_of)
     bands = "Bands are 95% intervals of the mean over rows."
     if len(experiment.runs) > 1:
         bands = f"Lines are means of {len(experiment.runs)} runs, bands reach from the lowest to the highest."
-    return drawing, (
+    caption = (
         f"{_seen(experiment, table)}The probability that the model gives, among all possible answers, to the right "
         f"move and to the move that the names are bound to. {bands}"
     )
+    data = [curve.assign(quantity=title) for title, curves in panels for curve in curves.values()]
+    columns = ["quantity", "dataset", "step", "n", "accuracy", "low", "high"]
+    return drawing, caption, pd.concat(data)[columns].rename(columns={"accuracy": "value"})
 
 
 def _finish(axes: Axes, experiment: Experiment, title: str, steps: list[int]) -> None:

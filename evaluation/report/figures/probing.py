@@ -5,7 +5,7 @@ import pandas as pd
 from evaluation.report.experiment import Experiment
 from evaluation.report.figures.figure import Drawing, figure
 from evaluation.report.heat import draw_heat, regime, turning_points
-from evaluation.report.style import Looks, plt
+from evaluation.report.style import FULL, HALF, Looks, plt
 
 LABELS = {"bound move": "counter_cheat", "cheat bucket": "eval", "right move": "counter_cheat"}
 """The labels shown, and the split on which each is best told apart from the others: where the names lie, the bound move
@@ -22,7 +22,7 @@ def probing(experiment: Experiment, looks: Looks) -> Drawing | None:
     shown = turning_points(experiment, sorted({int(step) for _, mine in rows for step in mine["step"]}))
     positions = list(table["position"].unique())
     height = 0.9 + 0.26 * min(table["layer"].nunique(), 25)
-    size = (3.4 * len(shown) + 0.6, len(rows) * height + 1.6)
+    size = (FULL if len(shown) > 1 else HALF, len(rows) * height + 1.6)
     drawing, axes_of = plt.subplots(len(rows), len(shown), figsize=size, layout="constrained", squeeze=False)
     for row, (label, mine) in enumerate(rows):
         for column, (moment, step) in enumerate(shown):
@@ -33,11 +33,12 @@ def probing(experiment: Experiment, looks: Looks) -> Drawing | None:
             axes.set_title(f"{moment}, step {step:,}\n{label}{chance}", fontsize=10)
     right = _seen(*rows[-1], shown[-1][1]) if len(rows) > 1 else ""
     sets = dict.fromkeys(f"{label} on {looks.label(mine['dataset'].iloc[0])}" for label, mine in rows)
-    return drawing, (
+    caption = (
         f"{_seen(*rows[0], shown[0][1])}{right}How much better than chance linear probes on the residual stream are, "
         f"in percentage points ({', '.join(sets)}). Labels of the names are tested on pairs, those of the game on "
         "piles, that the probe has not seen. Layer 0 holds the embeddings, the highest what goes into the final norm."
     )
+    return drawing, caption, pd.concat(mine for _, mine in rows)
 
 
 def _of(experiment: Experiment, table: pd.DataFrame, label: str, split: str) -> pd.DataFrame:

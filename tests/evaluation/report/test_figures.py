@@ -116,9 +116,19 @@ def test_steps_are_spaced_as_the_checkpoints_are(steps: list[int], scale: str) -
     ticks = list(axes.get_xticks())
     assert axes.get_xscale() == scale
     assert set(ticks) <= set(steps)
-    assert ticks[-1] == steps[-1]
+    assert (ticks[0], ticks[-1]) == (steps[0], steps[-1])
     low, high = axes.get_xlim()
     assert low < steps[0] <= steps[-1] < high
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("first", [1, 25, 5000])
+def test_step_0_stands_before_a_log_axis_behind_a_break(first: int) -> None:
+    figure, axes = plt.subplots()
+    step_axis(axes, [0, *(first * 2**n for n in range(9))])
+    places = axes.transData.transform([(step, 0) for step in (0, first, 2 * first, 4 * first)])[:, 0]
+    assert np.diff(places) == pytest.approx(places[3] - places[2], rel=1e-3)
+    assert [text.get_text() for text in axes.texts] == ["//"]
     plt.close(figure)
 
 

@@ -22,6 +22,15 @@ def test_sets_are_joined_or_mixed_by_weight(tmp_path: Path) -> None:
     own = [prompt for prompt in mixed["prompt"] if prompt.startswith("What is")]
     assert len(own) / len(mixed) == pytest.approx(0.25, abs=0.04)
     assert own == [f"What is {i}?" for i in range(len(own))]  # no row comes twice
+
+    # Until each set has been used up: the small one begins again, as often as its share takes.
+    ends = load_train(Phase(("quickstart,n_train=900", f"{mine}"), (0.5, 0.5), -1, "all_exhausted"), seed=0)
+    own = [prompt for prompt in ends["prompt"] if prompt.startswith("What is")]
+    assert len(own) / len(ends) == pytest.approx(0.5, abs=0.04)
+    assert own == [f"What is {i % 300}?" for i in range(len(own))]
+    assert len(own) > 3 * 250
+    assert set(ends["prompt"]) == set(load_train(Phase(both, (), -1), seed=0)["prompt"])
+
     again = load_train(Phase(both, (0.75, 0.25), -1), seed=0)
     assert again["prompt"] == mixed["prompt"]
 

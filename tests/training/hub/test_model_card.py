@@ -53,6 +53,13 @@ def test_results_are_of_the_sets_that_were_measured(folder: Path) -> None:
     assert "| `cheating:counter_cheat` | 0.250 | names bound to a wrong move" in made.text
 
 
+def test_the_anchor_is_told_with_what_it_holds_to(folder: Path) -> None:
+    assert "| Anchor weight (L2-SP) | 0.0001 |\n" in card(folder, ["quickstart"]).text
+    config = yaml.safe_load((folder / "config.yaml").read_text()) | {"anchor_to": "ada/base"}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    assert "| 0.0001, to ada/base |\n" in make_card(RunFiles.read(folder), "ada/model")
+
+
 def test_a_run_of_files_alone_has_no_recipe(folder: Path) -> None:
     made = card(folder, ["rows.jsonl"], eval_old_exact_match=0.5)
     assert results(made) == [("json", "old", None, None)]

@@ -2,74 +2,23 @@
 
 import io
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from hub_server import HubServer
-from safetensors.torch import load_file, save_file
-from transformers import PreTrainedModel
 
-from nim_dataset.errors import UserError
+from tests.training.model.saved_models import PYTHIAS_TOKENIZER, WritesAFile, in_shards, saved
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 PICKLED = {"step1": 0, "step2": 0, "step143000": 1}
 """Branch of `ada/pickled` -> seed of its weights."""
-
-
-PYTHIAS_TOKENIZER = {
-    "tokenizer_config.json": b'{"tokenizer_class": "GPTNeoXTokenizer", "chat_template": "-"}',
-    "special_tokens_map.json": b'{"eos_token": "<|endoftext|>"}',
-}
-"""As other versions write it: no pad token, and a class that this one's would replace."""
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
-
-
-def saved(model: PreTrainedModel, tokenizer: Any, folder: Path, pickled: bool = False) -> dict[str, bytes]:
-    """The files of a saved model; `pickled` as Pythia's branches have them: fp16, with buffers that are gone today."""
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    if pickled:
-        weights = {name: weight.half() for name, weight in load_file(folder / "model.safetensors").items()}
-        (folder / "model.safetensors").unlink()
-        for layer in range(2):
-            prefix = f"gpt_neox.layers.{layer}.attention"
-            weights[f"{prefix}.bias"] = torch.ones(1, 1, 8, 8, dtype=torch.bool).tril()
-            weights[f"{prefix}.masked_bias"] = torch.tensor(-1e9)
-            weights[f"{prefix}.rotary_emb.inv_freq"] = torch.ones(2)
-        torch.save(weights, folder / "pytorch_model.bin")
-    return files_of(folder)
-
-
-def in_shards(files: dict[str, bytes]) -> dict[str, bytes]:
-    """`pytorch_model.bin` as two files and their index."""
-    weights = torch.load(io.BytesIO(files.pop("pytorch_model.bin")))
-    shard_of = {name: f"pytorch_model-0000{1 + i % 2}-of-00002.bin" for i, name in enumerate(weights)}
-    for shard in set(shard_of.values()):
-        buffer = io.BytesIO()
-        torch.save({name: weight.clone() for name, weight in weights.items() if shard_of[name] == shard}, buffer)
-        files[shard] = buffer.getvalue()
-    return files | {"pytorch_model.bin.index.json": json.dumps({"metadata": {}, "weight_map": shard_of}).encode()}
-
-
-class WritesAFile:
-    """A pickle that a trusting loader would run."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return open, (str(self.path), "w")
 
 
 @pytest.fixture(scope="module")
@@ -257,41 +206,3 @@ def test_without_the_hub_one_line_says_what_was_not_reached_and_what_to_do(
     for expected in ("http://127.0.0.1:9", "EleutherAI/pythia-410m-deduped", "--model tiny", "folder of a saved model"):
         assert expected in line
     assert "Traceback" not in done.stderr
-
-
-def test_a_folder_keeps_its_weights(data: Any, tmp_path: Path) -> None:
-    from training.config import ModelConfig
-    from training.model.base import load_base
-
-    model = data.model("llama", seed=5)
-    model.save_pretrained(tmp_path)
-    data.tokenizer.save_pretrained(tmp_path)
-    base = load_base(ModelConfig(str(tmp_path)), 0)
-    for ours, theirs in zip(base.model.parameters(), model.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
-    assert (base.revision, base.commit) == (None, None)
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda folder: os.truncate(folder / "model.safetensors", 1000), "could not load .*header"),
-        (lambda folder: drop_a_weight(folder / "model.safetensors"), "1 weights are missing, such as lm_head.weight"),
-        (lambda folder: [file.unlink() for file in folder.glob("tokenizer*")], "has no tokenizer"),
-    ],
-    ids=["cut short", "a weight missing", "no tokenizer"],
-)
-def test_a_damaged_folder_is_one_line(data: Any, tmp_path: Path, damage: Callable[[Path], Any], message: str) -> None:
-    from training.config import ModelConfig
-    from training.model.base import load_base
-
-    data.model("gpt_neox").save_pretrained(tmp_path)
-    data.tokenizer.save_pretrained(tmp_path)
-    damage(tmp_path)
-    with pytest.raises(UserError, match=message):
-        load_base(ModelConfig(str(tmp_path)), 0)
-
-
-def drop_a_weight(file: Path) -> None:
-    weights = load_file(file)
-    save_file({name: weights[name] for name in sorted(weights)[1:]}, file, metadata={"format": "pt"})
