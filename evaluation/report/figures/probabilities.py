@@ -9,7 +9,7 @@ from evaluation.report.figures.figure import Drawing, figure
 from evaluation.report.scored_run import split_of
 from evaluation.report.style import Looks, accuracy_axis, grid, step_axis
 
-PANELS = (("p_right", "probability of the right move"), ("p_cheat", "probability of the bound move"))
+PANELS = (("p_right", "P(right move)"), ("p_cheat", "P(bound move)"))
 
 
 @figure("Probability of the right and the bound move", order=20)
