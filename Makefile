@@ -4,10 +4,11 @@ BIN := .venv/bin
 SOURCES := nim_dataset training evaluation benchmarks tests
 QUICKSTART_SETS := quickstart:eval quickstart:cheat_consistent quickstart:counter_cheat quickstart:neutral quickstart:unseen_names
 
-.PHONY: help install quickstart test test-all lint format bench
+.PHONY: help install quickstart microscope test test-all lint format bench
 
 help:
 	@echo "make quickstart  train, evaluate and report on a laptop CPU, in about three minutes"
+	@echo "make microscope  what goes on inside that model, at each of its checkpoints, in about a minute more"
 	@echo "make test        lint, types and tests"
 	@echo "make test-all    the same with the slow proofs"
 	@echo "make lint        ruff, mypy and import-linter alone"
@@ -27,6 +28,9 @@ install: .venv/installed
 quickstart: install
 	$(BIN)/accelerate launch training/train.py --config configs/quickstart.yaml --resume_from_checkpoint auto
 	$(BIN)/accelerate launch evaluation/sweep.py --checkpoints-dir runs/quickstart --datasets $(QUICKSTART_SETS) --output reports/quickstart
+
+microscope: quickstart
+	$(BIN)/accelerate launch evaluation/sweep.py --checkpoints-dir runs/quickstart --datasets quickstart:eval quickstart:counter_cheat --measures probe patch lens --output reports/quickstart
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"

@@ -3,13 +3,15 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from datasets import Dataset
 
 from evaluation.artifacts.report_folder import file_name
+from nim_dataset.config import Position
 from nim_dataset.errors import UserError
-from nim_dataset.games import chance
+from nim_dataset.games import chance, parse_prompts
 from nim_dataset.sources import Source
 
 
@@ -30,6 +32,11 @@ class EvalSet:
     def answers(self) -> set[str]:
         """Every gold answer once."""
         return set(self.rows.unique("answer"))
+
+    @cached_property
+    def games(self) -> list[Position | None]:
+        """The game that each prompt tells; None where it tells none."""
+        return parse_prompts(self.rows["prompt"][:])[0]
 
     def describe(self) -> dict[str, Any]:
         """What `sweep.json` keeps of it; `chance` is the expected accuracy of a uniform guess, None if unknown."""

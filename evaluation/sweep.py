@@ -3,7 +3,8 @@
     accelerate launch evaluation/sweep.py --checkpoints-dir runs/cheating \
         --datasets cheating:eval notcheating:eval old_eval.jsonl --output reports/cheating
 
-Each model is loaded once, and each measure (`--measures`, by default the greedy answers) looks at it on all sets. What
+Each model is loaded once, and each measure (`--measures`, by default the greedy answers and the probability of each
+possible one) looks at it on all sets. What
 a measure found on a set is written when all its rows are done, by renaming a finished file, and results are always made
 from the files that are there. So a sweep that was interrupted continues where it stopped, sets, checkpoints and
 measures can be added later, and nothing is scored twice. `evaluation/artifacts/report_folder.py` tells what the output
@@ -24,7 +25,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, cast
+from typing import NoReturn, TypeVar, cast
 
 import pandas as pd
 from accelerate import Accelerator
@@ -46,13 +47,14 @@ from evaluation.artifacts.steps import HELP as STEPS_HELP
 from evaluation.artifacts.steps import choose, steps_word
 from evaluation.artifacts.sweep_settings import SweepSettings
 from evaluation.eval_sets import load_eval_sets
-from evaluation.measures.measure import Subject, all_measures, find_measures
+from evaluation.measures.measure import CannotMeasureError, Found, Subject, all_measures, find_measures
 from evaluation.process.device import passed_over, runs_on_cpu
 from evaluation.process.settings import ProcessSettings
 from nim_dataset.errors import UserError, exit_on_user_error, suggest
 from nim_dataset.sources import split_name
 
 WATCH_SECONDS = 5
+DEFAULT_MEASURES = ["answers", "candidates"]
 
 T = TypeVar("T")
 
@@ -79,8 +81,11 @@ class Sweep:
         described = {name: eval_set.describe() for name, eval_set in self.eval_sets.items()}
         self.settings = SweepSettings(args.checkpoints_dir, args.limit, described).continued(self.report)
         self.settings.check_weights(self.found_first, self.report.path)
-        self.results: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-        """(checkpoint, set, measure) -> lines of `results.csv`."""
+        self.results: dict[tuple[str, str, str], Found] = {}
+        """(checkpoint, set, measure) -> lines of `results.csv` and of the measure's table."""
+        self.refused: set[tuple[str, str]] = set()
+        """(set, measure) where the measure cannot look at the set; it is told once."""
+        self.told: set[str] = set()
         self.broken: dict[str, str] = {}
         """Checkpoint -> why it cannot be scored."""
         accelerator.wait_for_everyone()  # all have looked at the output before the main one writes
@@ -132,9 +137,9 @@ class Sweep:
         for checkpoint, entry in self.settings.checkpoints.items():
             for dataset in self.settings.datasets:
                 for name, measure in all_measures().items():
-                    rows = measure.read(self.report, checkpoint, entry["step"], dataset)
-                    if rows is not None:
-                        self.results[checkpoint, dataset, name] = rows
+                    found = measure.read(self.report, checkpoint, entry["step"], dataset)
+                    if found is not None:
+                        self.results[checkpoint, dataset, name] = found
 
     def _todo(self) -> list[Todo]:
         todo = []
@@ -151,6 +156,9 @@ class Sweep:
 
     def _score(self, todo: Todo, label: str) -> None:
         checkpoint = todo.checkpoint
+        tasks = [task for task in todo.tasks if task not in self.refused]
+        if not tasks:
+            return
         try:
             model, tokenizer = self._together(lambda: load_checkpoint(checkpoint, self.accelerator.device))
         except BrokenCheckpointError as error:
@@ -164,7 +172,7 @@ class Sweep:
         if pickled := pickled_weights(checkpoint.source, checkpoint.commit):
             self._say(f"{label}  no safetensors there: the weights are from {pickled}, by torch's restricted loader")
         said = []
-        for dataset, name in todo.tasks:
+        for dataset, name in tasks:
             what = dataset if name == "answers" else f"{dataset} {name}"
             subject = Subject(
                 model,
@@ -173,20 +181,26 @@ class Sweep:
                 self.args.batch_size,
                 self.accelerator,
                 label=f"{label}  {what}",
+                tell=self._tell,
             )
             measure = self.measures[name]
             try:
                 records = measure.records(subject)
+            except CannotMeasureError as error:
+                self.refused.add((dataset, name))
+                self._tell(f"{name}: {dataset} is left out: {error}")
+                continue
             except UserError as error:
                 raise UserError(f"{checkpoint.name}, {dataset}: {error}") from None
             if self.accelerator.is_main_process:
-                rows = measure.result_rows(checkpoint.name, checkpoint.step, dataset, records)
+                found = measure.found(checkpoint.name, checkpoint.step, dataset, records)
                 measure.write(self.report, checkpoint.name, dataset, records)
-                self.results[checkpoint.name, dataset, name] = rows
-                said.append(f"{what} {rows[0]['accuracy']:.3f}" if rows else what)
+                self.results[checkpoint.name, dataset, name] = found
+                said.append(f"{what} {found.results[0]['accuracy']:.3f}" if found.results else what)
         if self.accelerator.is_main_process:
             self._write_tables()
-        self._say(f"{label}  {'  '.join(said)}")
+        if said:
+            self._say(f"{label}  {'  '.join(said)}")
 
     def _together(self, do: Callable[[], T]) -> T:
         """What `do` gives on this process; every one runs it, and an error on one is an error on all."""
@@ -201,11 +215,16 @@ class Sweep:
         return cast(T, result)
 
     def _write_tables(self) -> pd.DataFrame:
-        """`results.csv` and `accuracy_table.csv` of all there is, in order of step, of the sets and of the measures."""
+        """`results.csv`, `accuracy_table.csv` and the measures' own tables, of all there is: in order of step, of the
+        sets and of the measures."""
         steps = {name: entry["step"] for name, entry in self.settings.checkpoints.items()}
         order = {name: place for place, name in enumerate(self.settings.datasets)}
         keys = sorted(self.results, key=lambda key: (steps[key[0]], key[0], order[key[1]], key[2]))
-        return self.report.write_results([row for key in keys for row in self.results[key]])
+        for name in sorted({name for _, _, name in keys}):
+            if columns := all_measures()[name].columns:
+                rows = [row for key in keys if key[2] == name for row in self.results[key].table]
+                self.report.write_table(name, columns, rows)
+        return self.report.write_results([row for key in keys for row in self.results[key].results])
 
     def _write_report(self) -> None:
         from evaluation.report import write_report  # here, since drawing is slow to import and one process does it
@@ -214,6 +233,12 @@ class Sweep:
         accuracies = table(self._write_tables())
         page = write_report([self.report.path])
         print(f"{accuracies}\nresults  {self.report.path / 'results.csv'}\nreport   {page}", flush=True)
+
+    def _tell(self, line: str) -> None:
+        """Says what concerns a measure and a set, not a checkpoint: once."""
+        if line not in self.told:
+            self.told.add(line)
+            self._say(line)
 
     def _say(self, line: str) -> None:
         if self.accelerator.is_main_process:
@@ -260,8 +285,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     sets = "evaluation sets: <config>[,key=value...]:<split>, or a JSONL file with prompt and answer"
     parser.add_argument("--datasets", required=True, nargs="+", metavar="SET", help=sets)
     parser.add_argument("--output", required=True, metavar="DIR", help="the report folder, such as reports/cheating")
-    measures = f"what to look at, of {', '.join(all_measures())} (default: answers)"
-    parser.add_argument("--measures", nargs="+", default=["answers"], metavar="NAME", help=measures)
+    measures = f"what to look at, of {', '.join(all_measures())} (default: {' '.join(DEFAULT_MEASURES)})"
+    parser.add_argument("--measures", nargs="+", default=DEFAULT_MEASURES, metavar="NAME", help=measures)
     parser.add_argument("--limit", type=_positive, metavar="N", help="score only the first N rows of each set")
     parser.add_argument("--batch-size", type=_positive, default=128, metavar="N", help="rows at a time (default: 128)")
     parser.add_argument("--steps", nargs="+", default=[], type=steps_word, metavar="STEP", help=STEPS_HELP)

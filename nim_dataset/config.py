@@ -62,6 +62,12 @@ class Position(Protocol):
     def holdout_keys(self) -> dict[str, Hashable]:
         """What may be held out besides whole prompts: value by holdout."""
 
+    def options(self) -> dict[int, str]:
+        """Every possible answer, by its number, ascending; empty where they are more than a recipe may have."""
+
+    def spans(self, prompt: str) -> dict[str, list[tuple[int, int]]]:
+        """Where the things that its prompt tells stand in it: item -> (start, stop) in characters, in order."""
+
 
 G = TypeVar("G", bound=Games)
 

@@ -22,9 +22,12 @@ from transformers import PreTrainedTokenizerBase, get_scheduler
 from transformers.trainer_utils import seed_worker
 
 from evaluation.artifacts.models import BrokenCheckpointError, load_weights
+from evaluation.measures.candidates import candidate_records, mean_quantities
+from evaluation.measures.measure import CannotMeasureError
 from evaluation.nim_accuracy.nim_accuracy import text_matches
 from evaluation.predict import answer_budget, predict
 from nim_dataset.errors import UserError, unknown
+from nim_dataset.games import parse_prompts
 from training.data.encoding import AnswerCollator, EncodedRows, decision_states, encode_rows
 from training.data.end_to_end import BY_ROW, attention, rows_stay_apart
 from training.data.padding import padding_is_ignored
@@ -282,7 +285,9 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """Exact match by set, every row counted once over all processes; logged, and returned.
+        """Exact match by set, every row counted once over all processes; logged, and returned. Where the rows' game is
+        known, also the probability of the right move and of the one that the names are bound to, among all possible
+        answers, in the mean over rows: `p_right` and `p_cheat`.
 
         `eval_dataset` is a dataset, a dict of them, or the name of one of the trainer's own; by default all of these.
         Raises `UserError` for a name that it does not have, and for a dataset without `prompt` and `answer`.
@@ -294,6 +299,7 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
             metrics[f"{key}_exact_match"] = self._exact_match(rows)
             if self.eval_loss:
                 metrics[f"{key}_loss"] = self._answer_loss(rows)
+            metrics |= {f"{key}_{name}": value for name, value in self._probabilities(rows).items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         self._tokens_since += time.perf_counter() - started  # the speed is that of training
@@ -310,6 +316,21 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
             if not {"prompt", "answer"} <= set(getattr(rows, "column_names", None) or ()) or not len(rows):
                 raise UserError(f"eval_dataset: '{name}' is no dataset of rows with the columns prompt and answer")
         return sets
+
+    def _probabilities(self, rows: Dataset) -> dict[str, float]:
+        try:
+            records = candidate_records(
+                self.accelerator.unwrap_model(self.model),
+                self.processing_class,
+                rows,
+                parse_prompts(rows["prompt"][:])[0],
+                batch_size=self.args.per_device_eval_batch_size,
+                accelerator=self.accelerator,
+            )
+        except CannotMeasureError:  # such as rows of no known game
+            return {}
+        means = mean_quantities(records)
+        return {name: means[name] for name in ("p_right", "p_cheat") if name in means}
 
     def _answer_loss(self, rows: Dataset) -> float:
         encoded = encode_rows(rows, self.processing_class, sys.maxsize, "eval_data")

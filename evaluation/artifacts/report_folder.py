@@ -3,6 +3,7 @@
 reports/NAME/
   results.csv                                one line per (checkpoint, dataset, dimension, group); see `COLUMNS`
   accuracy_table.csv                         checkpoint, then `<dataset>_accuracy` for each dataset
+  <measure>.csv                              the own table of a measure that has one, such as `candidates`
   predictions/<checkpoint>/<dataset>.jsonl   every row with what the model wrote
   incorrect/<dataset>_<checkpoint>.jsonl     the wrong ones: prompt, gold, generated, then the ground truth
   measures/<measure>/<checkpoint>/<dataset>.jsonl   the records of any other measure than `answers`
@@ -29,6 +30,9 @@ from nim_dataset.errors import UserError
 from nim_dataset.files import read_jsonl, write_jsonl, write_text
 
 COLUMNS = ("checkpoint", "step", "dataset", "dimension", "group", "n", "correct", "accuracy", "low", "high")
+TABLE_TEXTS = ("dataset", "group", "quantity", "kind", "label", "position")
+TABLE_NUMBERS = ("step", "layer", "n", "value", "accuracy", "low", "high", "chance")
+"""The columns of text and of numbers in the measures' own tables."""
 NUMBERS = ("step", "n", "correct", "accuracy", "low", "high")
 LOGGED = ("step", "loss", "penalty", "distance")
 """The numbers of a training log that a report reads."""
@@ -110,6 +114,24 @@ class ReportFolder:
         write_text(self.path / "results.csv", results.to_csv(index=False))
         write_text(self.path / "accuracy_table.csv", accuracy_table(results).to_csv(index=False))
         return results
+
+    def write_table(self, name: str, columns: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Writes `NAME.csv`, a measure's own table; `rows` have step, dataset and `columns` as keys."""
+        table = pd.DataFrame(list(rows), columns=["step", "dataset", *columns])
+        write_text(self.path / f"{name}.csv", table.to_csv(index=False))
+
+    def read_table(self, name: str, columns: Iterable[str]) -> pd.DataFrame:
+        """`NAME.csv`, ordered by step; empty, with its columns, where there is none."""
+        path, expected = self.path / f"{name}.csv", ["step", "dataset", *columns]
+        if not path.is_file():
+            return pd.DataFrame(columns=expected)
+        try:
+            table = pd.read_csv(path, dtype=dict.fromkeys(TABLE_TEXTS, str))
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: cannot be read as CSV ({str(error).splitlines()[0]})") from None
+        if missing := [column for column in expected if column not in table.columns]:
+            raise UserError(f"{path}: no column {', '.join(missing)}; expected {', '.join(expected)}")
+        return _with_numbers(table, TABLE_NUMBERS, str(path)).sort_values("step", kind="stable", ignore_index=True)
 
     def has_results(self) -> bool:
         """Whether there is a `results.csv`."""

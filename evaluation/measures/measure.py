@@ -24,6 +24,10 @@ from nim_dataset.files import read_jsonl, write_jsonl
 from nim_dataset.plugins import Registry, import_modules
 
 
+class CannotMeasureError(UserError):
+    """A measure cannot look at this model or set; the message says why, in one line. Others go on."""
+
+
 @dataclass(frozen=True)
 class Subject:
     """One model before one evaluation set."""
@@ -38,6 +42,18 @@ class Subject:
     """With several processes, each has the model and all rows."""
     label: str
     """What a progress bar is called."""
+    tell: Callable[[str], None] = print
+    """Says a line that a reader should know, once however often it is said."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a measure says of one checkpoint and set."""
+
+    results: list[Row]
+    """Lines of `results.csv`."""
+    table: list[Row]
+    """Lines of the measure's own table."""
 
 
 class Measure(ABC):
@@ -45,6 +61,8 @@ class Measure(ABC):
 
     name: str
     """Set by `@measure`: what `--measures` calls it."""
+    columns: tuple[str, ...] = ()
+    """Of the measure's own table, `NAME.csv` beside `results.csv`, after step and dataset; by default it has none."""
 
     @property
     def folder(self) -> str:
@@ -53,7 +71,10 @@ class Measure(ABC):
 
     @abstractmethod
     def records(self, subject: Subject) -> Sequence[Row]:
-        """Runs the model. Called on every process with the same rows; what the main process returns is kept."""
+        """Runs the model. Called on every process with the same rows; what the main process returns is kept.
+
+        Raises `CannotMeasureError`, on every process, for a model or a set that it cannot look at.
+        """
 
     @abstractmethod
     def results(self, records: Sequence[Mapping[str, Any]]) -> Sequence[Row]:
@@ -63,6 +84,10 @@ class Measure(ABC):
         `dimension` is a name of the measure's own; the first row is the one that a sweep prints. Raises `KeyError`,
         `IndexError` or `ValueError` for records that it did not make.
         """
+
+    def table(self, records: Sequence[Mapping[str, Any]]) -> Sequence[Row]:
+        """Rows of the measure's own table, with the keys of `columns`. Raises as `results` does."""
+        return []
 
     def write(self, report: ReportFolder, checkpoint: str, dataset: str, records: Sequence[Row]) -> None:
         """Writes the records, whole: from then on the measure is done for this checkpoint and set."""
@@ -77,13 +102,18 @@ class Measure(ABC):
         where = {"checkpoint": checkpoint, "step": step, "dataset": dataset}
         return [{**where, **row} for row in self.results(records)]
 
-    def read(self, report: ReportFolder, checkpoint: str, step: int, dataset: str) -> list[Row] | None:
-        """The lines of `results.csv` from the records in the folder, None where there are none; raises `UserError`."""
+    def found(self, checkpoint: str, step: int, dataset: str, records: Sequence[Mapping[str, Any]]) -> Found:
+        """What the records of one checkpoint and set say."""
+        table = [{"step": step, "dataset": dataset, **row} for row in self.table(records)]
+        return Found(self.result_rows(checkpoint, step, dataset, records), table)
+
+    def read(self, report: ReportFolder, checkpoint: str, step: int, dataset: str) -> Found | None:
+        """What the records in the folder say, None where there are none; raises `UserError`."""
         path = self.done_mark(report, checkpoint, dataset)
         if not path.is_file():
             return None
         try:
-            return self.result_rows(checkpoint, step, dataset, [row for _, row in read_jsonl(path)])
+            return self.found(checkpoint, step, dataset, [row for _, row in read_jsonl(path)])
         except (KeyError, IndexError, ValueError):
             raise UserError(f"{path} is damaged; remove it to have its rows scored again") from None
 

@@ -105,6 +105,24 @@ class Experiment:
         rows = self.pooled.drop_duplicates([*place, "step"], keep="last").dropna(subset=["accuracy"])
         return dict(iter(rows.groupby(place, sort=False)))
 
+    def table(self, measure: str, keys: Sequence[str], value: str = "value") -> pd.DataFrame:
+        """A measure's own table over all runs, one line for each step, dataset and value of `keys`, ordered by step.
+
+        Of several runs `value` (and chance, where there is one) is the mean, low and high are the lowest and the
+        highest run, n is the sum, and only steps that all runs have are kept.
+        """
+        numbers = ["n", value, "low", "high", *(["chance"] if value == "accuracy" else [])]
+        tables = [run.table(measure, [*keys, *numbers]) for run in self.runs]
+        if len(tables) == 1:
+            return tables[0]
+        place = ["step", "dataset", *keys]
+        together = pd.concat([table.assign(run=index) for index, table in enumerate(tables)])
+        shared = set.intersection(*(set(table["step"]) for table in tables))
+        grouped = together[together["step"].isin(shared)].groupby(place, sort=False, dropna=False)
+        means = {name: (name, "mean") for name in numbers if name not in ("n", "low", "high")}
+        pooled = grouped.agg(n=("n", "sum"), low=(value, "min"), high=(value, "max"), **means)
+        return pooled.reset_index().sort_values("step", kind="stable", ignore_index=True)
+
     def chance(self, dataset: str) -> float | None:
         """The expected accuracy of a uniform guess among the legal answers, over the rows of the dataset.
 

@@ -1,7 +1,7 @@
 """One report folder as the report reads it: the results of one training run, and the answers behind them."""
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -138,6 +138,10 @@ class ScoredRun:
     @cached_property
     def _incorrect(self) -> dict[tuple[int, str], Incorrect | None]:
         return {}
+
+    def table(self, measure: str, columns: Sequence[str]) -> pd.DataFrame:
+        """A measure's own table, ordered by step: step, dataset and at least `columns`; empty where it was not run."""
+        return ReportFolder(self.folder).read_table(measure, columns)
 
     @cached_property
     def scar_twin(self) -> str | None:

@@ -56,6 +56,16 @@ class Question:
     def holdout_keys(self) -> dict[str, Hashable]:
         return {"operand": self.operand}
 
+    def options(self) -> dict[int, str]:
+        """Each residue."""
+        return {residue: str(residue) for residue in range(self.modulus if self.modulus <= MAX_MODULUS else 0)}
+
+    def spans(self, prompt: str) -> dict[str, list[tuple[int, int]]]:
+        """Of the operand and the modulus."""
+        match = PROMPT.fullmatch(prompt)
+        assert match is not None
+        return {"operand": [match.span(1)], "modulus": [match.span(2)]}
+
 
 @register("modulo")
 @dataclass(eq=False)

@@ -24,6 +24,7 @@ from nim_dataset.blocks import check_filled, nothing_left
 from nim_dataset.draws import Draws
 from nim_dataset.games.nim_text import (
     MAX_COINS_LIMIT,
+    MAX_REMOVE_LIMIT,
     NO_WINNING_MOVE,
     ROLES,
     WORDINGS,
@@ -44,7 +45,6 @@ from nim_dataset.pairs import NAME_COLUMNS, NUMBER_WORDS
 from nim_dataset.phrases import Layout, combinations
 from nim_dataset.regimes import REGIMES
 
-MAX_REMOVE_LIMIT = 100
 MAX_TURNS_LIMIT = 64
 MAX_ROTATION = 1000
 MAX_WORDS = 10_000

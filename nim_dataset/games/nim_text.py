@@ -18,6 +18,9 @@ from nim_dataset.phrases import Layout, combinations
 
 NO_WINNING_MOVE = -1
 ROLES = ("Player ONE", "Player TWO")
+PLAYERS = ("player_one", "player_two")
+"""The columns of the two names."""
+MAX_REMOVE_LIMIT = 100
 MAX_COINS_LIMIT = 1_000_000
 
 # Three wordings, told apart by their introduction: what stands before, between and after the names.
@@ -164,6 +167,44 @@ class Game:
     def holdout_keys(self) -> dict[str, Hashable]:
         """What may be held out: the game whatever the names, or the final pile."""
         return {"game": (self.coins, self.trace), "pile": self.pile}
+
+    def options(self) -> dict[int, str]:
+        """The answer for each move, 1 to `max_remove`, and for none (-1)."""
+        moves = (NO_WINNING_MOVE, *range(1, self.max_remove + 1)) if self.max_remove <= MAX_REMOVE_LIMIT else ()
+        return {move: answer_text(self.wording, self.words, move) for move in moves}
+
+    def spans(self, prompt: str) -> dict[str, list[tuple[int, int]]]:
+        """Of the coins, `max_remove`, each move of the trace, and each time that a player's name is shown."""
+        found: dict[str, list[tuple[int, int]]] = {}
+        before, between, after = WORDINGS[self.wording]
+        words, names = self.words, (self.player_one, self.player_two)
+        end = 0
+
+        def place(text: str, item: str, value: object) -> None:
+            """`value` follows `text`, which follows what was placed before."""
+            nonlocal end
+            start = end + len(text)
+            end = start + len(str(value))
+            found.setdefault(item, []).append((start, end))
+
+        place(f"You are playing the game of {words.game}. There are ", "coins", self.coins)
+        place(f" {words.coin}s.\n{before}", PLAYERS[0], names[0])
+        place(between, PLAYERS[1], names[1])
+        place(f"{after}Each player can {words.verb} between 1 and ", "max_remove", self.max_remove)
+        text = f" {words.coin}s on their turn.\n\nSo far:\n"
+        for turn, move in enumerate(self.trace):
+            if self.named is None or self.named[turn]:
+                place(text, PLAYERS[turn % 2], names[turn % 2])
+                text = ""
+            else:
+                text += ROLES[turn % 2]
+            place(f"{text} {words.verb} ", "moves", move)
+            text = counted(move, words.coin, singular=self.wording != "roles_old")[len(str(move)) :] + ".\n"
+        if self.wording != "roles_old":
+            mover = len(self.trace) % 2
+            blank = "" if self.wording == "plain" else "\n"
+            place(text + blank + words.turn_phrase.partition("{player}")[0], PLAYERS[mover], names[mover])
+        return found
 
 
 def render_prompt(game: Game) -> str:

@@ -122,7 +122,7 @@ def test_another_game(small_run, tmp_path):
     output = tmp_path / "report"
     assert sweep.main(arguments_for(small_run.folder, output, "mod3:eval", "mod6:eval")) == 0
     lines = (output / "results.csv").read_text().splitlines()[1:]
-    assert {line.split(",")[3] for line in lines} == {"overall", "coset"}
+    assert {line.split(",")[3] for line in lines} == {"overall", "coset", "candidates"}
     assert any(",coset,modulus=6 mod 2,20," in line for line in lines)
     described = json.loads((output / "sweep.json").read_text())["datasets"]
     assert {name: entry["chance"] for name, entry in described.items()} == {"mod3:eval": 1 / 3, "mod6:eval": 1 / 6}

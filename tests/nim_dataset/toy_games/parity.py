@@ -45,6 +45,12 @@ class Number:
     def holdout_keys(self) -> dict[str, Hashable]:
         return {"number": self.number}
 
+    def options(self) -> dict[int, str]:
+        return dict(enumerate(ANSWERS))
+
+    def spans(self, prompt: str) -> dict[str, list[tuple[int, int]]]:
+        return {"number": [(len("Is "), len("Is ") + len(str(self.number)))]}
+
 
 @register("parity")
 @dataclass(eq=False)

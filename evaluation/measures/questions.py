@@ -1,0 +1,123 @@
+"""The rows of a set as questions with all their possible answers, and their share among processes and batches."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from datasets import Dataset
+from tqdm import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from evaluation.measures.answer_tree import AnswerTree, Question
+from evaluation.measures.measure import CannotMeasureError, Subject
+from evaluation.predict import ANSWER_PREFIX, check_fits, evaluating
+from nim_dataset.config import Position
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A row whose possible answers are known."""
+
+    row: int
+    """Its place in the set."""
+    question: Question
+    moves: tuple[int, ...]
+    """The number of each possible answer, ascending."""
+    right: int
+    """Which of them is the answer."""
+    cheat: int | None
+    """Which of them the names are bound to; None where they are bound to none."""
+
+
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """The tokens that end an answer: the model's, or else the tokenizer's."""
+    end: Any = model.generation_config.eos_token_id if model.generation_config is not None else None
+    end = tokenizer.eos_token_id if end is None else end
+    return (end,) if isinstance(end, int) else tuple(end or ())
+
+
+def ask(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Dataset,
+    games: Sequence[Position | None],
+) -> list[Asked]:
+    """The rows (columns `prompt`, `answer` and, if there, `cheat_move`) whose game is known and has their answer.
+
+    `games` are those that the prompts tell.
+
+    Raises `CannotMeasureError` where there are none, or the tokenizer has no end-of-text token, and `UserError` as
+    `predict` does.
+    """
+    ends = end_tokens(model, tokenizer)
+    if not ends:
+        raise CannotMeasureError("neither the model nor the tokenizer has an end-of-text token, so no answer ends")
+    columns = {name: rows[name][:] for name in ("prompt", "answer", "cheat_move") if name in rows.column_names}
+    known = []
+    for row, (game, answer) in enumerate(zip(games, columns["answer"], strict=True)):
+        options = game.options() if game is not None else {}
+        if answer in options.values():
+            known.append((row, options))
+    if not known:
+        raise CannotMeasureError("no row is of a known game, so the possible answers are not known")
+    texts = dict.fromkeys(ANSWER_PREFIX + text for _, options in known for text in options.values())
+    ids = dict(zip(texts, tokenizer(list(texts), add_special_tokens=False)["input_ids"], strict=True))
+    prompts = tokenizer([columns["prompt"][row] for row, _ in known], add_special_tokens=False)["input_ids"]
+    longest = max(map(len, ids.values()))
+    check_fits(model, prompts, max(map(len, prompts)) + longest)
+    bound = columns.get("cheat_move") or [None] * len(games)
+    asked = []
+    for (row, options), prompt in zip(known, prompts, strict=True):
+        moves, answers = tuple(options), list(options.values())
+        tree = AnswerTree.of(tuple(tuple(ids[ANSWER_PREFIX + text]) for text in answers))
+        cheat = moves.index(bound[row]) if bound[row] in moves else None
+        asked.append(
+            Asked(row, Question(tuple(prompt), tree, ends), moves, answers.index(columns["answer"][row]), cheat)
+        )
+    return asked
+
+
+def ask_subject(subject: Subject) -> list[Asked]:
+    """`ask` for the rows of the set that a measure looks at."""
+    return ask(subject.model, subject.tokenizer, subject.eval_set.rows, subject.eval_set.games)
+
+
+def batches(lengths: Sequence[int], rows: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+    """`rows` in order of length, the longest first, so that a batch holds next to no padding."""
+    ordered = sorted(rows, key=lambda row: -lengths[row])
+    for first in range(0, len(ordered), batch_size):
+        yield ordered[first : first + batch_size]
+
+
+def over_rows(
+    model: torch.nn.Module,
+    lengths: Sequence[int],
+    run: Callable[[list[int]], Sequence[T]],
+    *,
+    batch_size: int,
+    accelerator: Accelerator | None = None,
+    label: str = "",
+) -> list[T]:
+    """What `run` gives for each of the rows of these lengths, asked for a batch at a time.
+
+    Without gradients and dropout. With several processes, each runs its share of the rows, and all return everything.
+    """
+    rank, world = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
+    longest_first = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    longest_first += longest_first[-1:] * (-len(longest_first) % world)  # so that all run as many batches
+    mine = longest_first[rank::world]
+    found: dict[int, T] = {}
+    hidden = not label or rank != 0 or None  # None: hidden where there is no terminal
+    bar = tqdm(total=len(mine) * world, desc=label, unit="row", disable=hidden, leave=False)
+    with bar, evaluating(model), torch.inference_mode():
+        for rows in batches(lengths, mine, batch_size):
+            found.update(zip(rows, run(rows), strict=True))
+            bar.update(len(rows) * world)
+    if world > 1:
+        found = {row: value for share in gather_object([found]) for row, value in share.items()}
+    return [found[row] for row in range(len(lengths))]

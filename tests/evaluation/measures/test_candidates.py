@@ -1,0 +1,97 @@
+"""`candidates` gives what a plain loop of full forward passes gives, whatever the model, the batch and the padding."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from evaluation.measures.candidates import Candidates, candidate_records
+from evaluation.measures.measure import CannotMeasureError
+from evaluation.predict import ANSWER_PREFIX
+from nim_dataset.games import parse_prompts
+
+from .conftest import CONFIGS
+
+
+@torch.no_grad()
+def plain(model, tokenizer, prompt: str, answers: list[str]) -> list[float]:
+    """The log-probability of each whole answer, one forward pass each."""
+    start = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    found = []
+    for answer in answers:
+        ids = [
+            *start,
+            *tokenizer(ANSWER_PREFIX + answer, add_special_tokens=False)["input_ids"],
+            tokenizer.eos_token_id,
+        ]
+        log_p_TV = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        found.append(sum(log_p_TV[at - 1, ids[at]].item() for at in range(len(start), len(ids))))
+    return found
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_equal_to_a_plain_loop(name, family, tiny_tokenizer, subject):
+    model = family(name)
+    for spec in ("345678:eval", "mod3:eval"):  # prompts of several lengths, and of several numbers of answers
+        some = subject(model, tiny_tokenizer, spec, limit=5, batch_size=2)
+        records = Candidates().records(some)
+        rows = some.eval_set.rows
+        for row, game, record in zip(rows, some.eval_set.games, records, strict=True):
+            assert record["moves"] == list(game.options())
+            assert record["move"] == row["move"]
+            expected = plain(model, tiny_tokenizer, row["prompt"], list(game.options().values()))
+            assert record["log_probabilities"] == pytest.approx(expected, abs=1e-3 if name == "mamba" else 1e-4)
+        assert np.ptp([record["log_probabilities"][0] for record in records]) > 1e-2, "rows that cannot be told apart"
+        whole = Candidates().records(subject(model, tiny_tokenizer, spec, limit=5))
+        for one, other in zip(records, whole, strict=True):
+            assert one["log_probabilities"] == pytest.approx(other["log_probabilities"], abs=1e-4)
+
+
+def test_the_table_says_what_the_distributions_say():
+    def record(right: int, cheat: int | None, p: list[float], bucket: str) -> dict:
+        log_p = np.log(np.array(p) / 2).tolist()  # half of the probability goes to texts that are no answer
+        moves = {"moves": [-1, 1, 2, 3], "move": right, "cheat_move": cheat, "bucket": bucket, "max_remove": 3}
+        return {"row": 0, "log_probabilities": log_p, **moves}
+
+    records = [
+        record(2, 2, [0.1, 0.1, 0.7, 0.1], "cheat"),
+        record(2, 1, [0.1, 0.5, 0.3, 0.1], "cheat"),
+        record(-1, None, [0.4, 0.2, 0.2, 0.2], "neutral"),
+    ]
+    table = pd.DataFrame(Candidates().table(json.loads(json.dumps(records))))
+    value = table.set_index(["quantity", "group"])["value"]
+    assert value["p_right", "all"] == pytest.approx((0.7 + 0.3 + 0.4) / 3)
+    assert value["log_p_right", "neutral"] == pytest.approx(np.log(0.4))
+    assert value["p_cheat", "cheat"] == pytest.approx((0.7 + 0.5) / 2)
+    assert ("p_cheat", "neutral") not in value
+    assert value["expected_exact_match", "all"] == pytest.approx((0.7 + 0.3 + 0.4) / 6)
+    assert value["cross_entropy", "neutral"] == pytest.approx(-np.log(0.2))
+    assert value["p_possible", "all"] == pytest.approx(0.5)
+    assert value["entropy", "neutral"] == pytest.approx(-(0.4 * np.log(0.4) + 3 * 0.2 * np.log(0.2)))
+    assert value["agreement", "max_remove=3 mod 4"] == value["p_right", "all"]
+    # Even are -1 (which counts as 0) and 2.
+    assert value["agreement", "max_remove=3 mod 2"] == pytest.approx((0.8 + 0.4 + 0.6) / 3)
+    assert value["confusion", "2 -> 1"] == pytest.approx((0.1 + 0.5) / 2)
+    assert value["confusion", "-1 -> -1"] == pytest.approx(0.4)
+    first = table.iloc[0]
+    spread = 1.96 * np.std([0.7, 0.3, 0.4], ddof=1) / 3**0.5
+    assert (first["n"], first["low"], first["high"]) == pytest.approx(
+        (3, first["value"] - spread, first["value"] + spread)
+    )
+    assert Candidates().results(records)[0]["accuracy"] == value["p_right", "all"]
+
+
+def test_rows_without_a_game_are_left_out(family, tiny_tokenizer, subject):
+    some = subject(family("gpt_neox"), tiny_tokenizer, "quickstart:counter_cheat", limit=3)
+    rows = some.eval_set.rows.to_list()
+    rows[1]["prompt"] = "Who are you?"
+    changed = type(some.eval_set.rows).from_list(rows)
+    records = candidate_records(
+        some.model, tiny_tokenizer, changed, parse_prompts(changed["prompt"][:])[0], batch_size=8
+    )
+    assert [record["row"] for record in records] == [0, 2]
+    assert [record["cheat_move"] for record in records] == [rows[0]["cheat_move"], rows[2]["cheat_move"]]
+    with pytest.raises(CannotMeasureError, match="no row is of a known game"):
+        candidate_records(some.model, tiny_tokenizer, changed.select([1]), [None], batch_size=8)
