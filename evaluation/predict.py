@@ -11,7 +11,7 @@ Shapes: B rows of a batch, P positions of its longest prompt, N new tokens.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import cast
 
@@ -92,6 +92,7 @@ def predict(
     batch_size: int = 128,
     accelerator: Accelerator | None = None,
     progress: bool | str = False,
+    known: Mapping[int, str] | None = None,
 ) -> list[str]:
     """The model's greedy answer to each prompt, stripped of white space, in the order of `prompts`.
 
@@ -104,6 +105,7 @@ def predict(
         accelerator: with several processes, each decodes its share of the rows and all return all answers. Every
             process must call with the same prompts.
         progress: show a progress bar over rows on the main process; a string is its label.
+        known: row -> its answer, where it is known already (see `Batch.greedy`): such rows are not decoded.
 
     Raises:
         UserError: a prompt, named by its row (from 0), that is empty, or with `max_new_tokens` is longer than the
@@ -112,7 +114,9 @@ def predict(
     rank, world = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
     # Processes take turns in the order of length, so that they get equal work; the last turn is filled up with repeated
     # rows, so that all of them run the same number of batches (sharded models need that).
-    longest_first = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
+    known = known or {}
+    unknown = (row for row in range(len(prompts)) if row not in known)
+    longest_first = sorted(unknown, key=lambda row: -len(prompts[row]))
     longest_first += longest_first[-1:] * (-len(longest_first) % world)
     mine = longest_first[rank::world]
 
@@ -138,6 +142,7 @@ def predict(
         error = next((other for _, other in shares if other), None)
     if error:
         raise error
+    decoded.update(known)
     return [decoded[row] for row in range(len(prompts))]
 
 

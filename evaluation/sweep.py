@@ -171,8 +171,9 @@ class Sweep:
             self.settings.write(self.report)
         if pickled := pickled_weights(checkpoint.source, checkpoint.commit):
             self._say(f"{label}  no safetensors there: the weights are from {pickled}, by torch's restricted loader")
-        said = []
-        for dataset, name in tasks:
+        said: dict[tuple[str, str], str] = {}
+        greedy: dict[str, dict[int, str]] = {dataset: {} for dataset, _ in tasks}
+        for dataset, name in sorted(tasks, key=lambda task: task[1] == "answers"):  # last: others may find them
             what = dataset if name == "answers" else f"{dataset} {name}"
             subject = Subject(
                 model,
@@ -182,6 +183,7 @@ class Sweep:
                 self.accelerator,
                 label=f"{label}  {what}",
                 tell=self._tell,
+                greedy=greedy[dataset],
             )
             measure = self.measures[name]
             try:
@@ -196,11 +198,11 @@ class Sweep:
                 found = measure.found(checkpoint.name, checkpoint.step, dataset, records)
                 measure.write(self.report, checkpoint.name, dataset, records)
                 self.results[checkpoint.name, dataset, name] = found
-                said.append(f"{what} {found.results[0]['accuracy']:.3f}" if found.results else what)
+                said[dataset, name] = f"{what} {found.results[0]['accuracy']:.3f}" if found.results else what
         if self.accelerator.is_main_process:
             self._write_tables()
         if said:
-            self._say(f"{label}  {'  '.join(said)}")
+            self._say(f"{label}  {'  '.join(said[task] for task in tasks if task in said)}")
 
     def _together(self, do: Callable[[], T]) -> T:
         """What `do` gives on this process; every one runs it, and an error on one is an error on all."""

@@ -296,10 +296,11 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
         metrics = {}
         for name, rows in self._sets_to_measure(eval_dataset).items():
             key = metric_key_prefix if name == "eval" else f"{metric_key_prefix}_{name}"
-            metrics[f"{key}_exact_match"] = self._exact_match(rows)
+            probabilities, greedy = self._probabilities(rows)
+            metrics[f"{key}_exact_match"] = self._exact_match(rows, greedy)
             if self.eval_loss:
                 metrics[f"{key}_loss"] = self._answer_loss(rows)
-            metrics |= {f"{key}_{name}": value for name, value in self._probabilities(rows).items()}
+            metrics |= {f"{key}_{name}": value for name, value in probabilities.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         self._tokens_since += time.perf_counter() - started  # the speed is that of training
@@ -317,9 +318,10 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
                 raise UserError(f"eval_dataset: '{name}' is no dataset of rows with the columns prompt and answer")
         return sets
 
-    def _probabilities(self, rows: Dataset) -> dict[str, float]:
+    def _probabilities(self, rows: Dataset) -> tuple[dict[str, float], dict[int, str]]:
+        """`p_right` and `p_cheat`, and row -> its greedy answer, where the same forward pass tells it."""
         try:
-            records = candidate_records(
+            records, greedy = candidate_records(
                 self.accelerator.unwrap_model(self.model),
                 self.processing_class,
                 rows,
@@ -328,15 +330,15 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
                 accelerator=self.accelerator,
             )
         except CannotMeasureError:  # such as rows of no known game
-            return {}
+            return {}, {}
         means = mean_quantities(records)
-        return {name: means[name] for name in ("p_right", "p_cheat") if name in means}
+        return {name: means[name] for name in ("p_right", "p_cheat") if name in means}, greedy
 
     def _answer_loss(self, rows: Dataset) -> float:
         encoded = encode_rows(rows, self.processing_class, sys.maxsize, "eval_data")
         return answer_loss(self.model, encoded, self.padded, self.args.per_device_eval_batch_size, self.accelerator)
 
-    def _exact_match(self, rows: Dataset) -> float:
+    def _exact_match(self, rows: Dataset, greedy: dict[int, str]) -> float:
         answers: Sequence[str] = rows["answer"]
         predictions = predict(
             self.model,
@@ -345,5 +347,6 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
             max_new_tokens=answer_budget(self.processing_class, answers),
             batch_size=self.args.per_device_eval_batch_size,
             accelerator=self.accelerator,
+            known=greedy,
         )
         return sum(text_matches(p, a) for p, a in zip(predictions, answers, strict=True)) / len(answers)

@@ -21,6 +21,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+CLEAR = 1e-2
+"""The distance in logits beyond which the order of two tokens does not depend on batch and padding."""
+
 
 @dataclass(frozen=True)
 class AnswerTree:
@@ -55,6 +58,11 @@ class AnswerTree:
         """The last node that all answers share: what follows it decides. 0 where the first token does."""
         shared = [nodes[0] for nodes in zip(*self.paths, strict=False) if len(set(nodes)) == 1]
         return shared[-1] if shared else 0
+
+    @functools.cached_property
+    def children(self) -> dict[tuple[int, int], int]:
+        """(node, token) -> the node that the token leads to."""
+        return {(self.parents[node], self.tokens[node]): node for node in range(1, len(self.tokens))}
 
     @property
     def leaves(self) -> list[int]:
@@ -161,6 +169,22 @@ class Batch:
             for row, tree in enumerate(trees)
         ]
 
+    def greedy(self, logits_BNV: Tensor) -> list[int | None]:
+        """Which answer greedy decoding writes and ends; None where it writes none of them, or where two tokens are so
+        nearly as good as each other that another batch may choose the other.
+        """
+        value_BN2, token_BN2 = logits_BNV.topk(2, dim=-1)
+        clear_BN = value_BN2[..., 0] - value_BN2[..., 1] > CLEAR
+        best_BN = torch.where(clear_BN, token_BN2[..., 0], -1).tolist()
+        found: list[int | None] = []
+        for question, best_N in zip(self.questions, best_BN, strict=True):
+            tree, node = question.tree, 0
+            while (after := tree.children.get((node, best_N[node]))) is not None:
+                node = after
+            ended = best_N[node] in question.ends and node in tree.leaves
+            found.append(tree.leaves.index(node) if ended else None)
+        return found
+
 
 Layout = Callable[[Sequence[Question], PreTrainedModel, int], Batch]
 """Lays out questions for a model, with a token to pad with."""
@@ -208,30 +232,27 @@ def lay_out_tree(questions: Sequence[Question], model: PreTrainedModel, pad: int
 
 
 def lay_out_each(questions: Sequence[Question], model: PreTrainedModel, pad: int) -> Batch:
-    """A sequence for each candidate of each row, padded on the left."""
+    """A sequence for each candidate of each row, padded on the right, where no causal model looks."""
     sequences = [
         [*question.prompt, *(question.tree.tokens[node] for node in path)]
         for question in questions
         for path in question.tree.paths
     ]
     longest = max(map(len, sequences))
-    ids_ST = torch.tensor([[pad] * (longest - len(row)) + row for row in sequences], device=model.device)
-    mask_ST = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in sequences], device=model.device)
+    ids_ST = torch.tensor([row + [pad] * (longest - len(row)) for row in sequences], device=model.device)
+    mask_ST = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in sequences], device=model.device)
     inputs = {"input_ids": ids_ST, "attention_mask": mask_ST, "use_cache": False}
-    if "position_ids" in accepted(model):
-        inputs["position_ids"] = (mask_ST.cumsum(1) - 1).clip(0)
     places = max(len(question.tree.tokens) for question in questions)
     sequence_BN, token_BN = (torch.zeros((len(questions), places), dtype=torch.int64) for _ in range(2))
     row_S: list[int] = []
     for row, question in enumerate(questions):
-        first = len(row_S)
-        last_token = longest - len(question.tree.paths[0]) - 1
-        sequence_BN[row], token_BN[row] = first, last_token
+        first, length = len(row_S), len(question.prompt)
+        sequence_BN[row], token_BN[row] = first, length - 1
         for candidate, path in reversed(list(enumerate(question.tree.paths))):
             sequence_BN[row, list(path)] = first + candidate
-            token_BN[row, list(path)] = torch.arange(longest - len(path), longest)
+            token_BN[row, list(path)] = torch.arange(length, length + len(path))
         row_S += [row] * len(question.tree.paths)
-    start_S = torch.tensor([longest - len(row) for row in sequences])
+    start_S = torch.zeros(len(sequences), dtype=torch.int64)
     return Batch(questions, inputs, sequence_BN, token_BN, start_S, torch.tensor(row_S))
 
 

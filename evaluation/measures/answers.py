@@ -29,6 +29,7 @@ class Answers(Measure):
             batch_size=subject.batch_size,
             accelerator=subject.accelerator,
             progress=subject.label,
+            known=subject.greedy,
         )
         return prediction_rows(rows, generated) if subject.accelerator.is_main_process else []
 

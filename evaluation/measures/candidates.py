@@ -7,7 +7,7 @@ Exact match is a step; these are curves. A row's record holds the log-probabilit
 Shapes: N rows, C possible answers of the row that has most.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from evaluation.artifacts.report_folder import Row
 from evaluation.measures.answer_tree import choose_layout
 from evaluation.measures.intervals import mean_interval
 from evaluation.measures.measure import Measure, Subject, measure
-from evaluation.measures.questions import ask, over_rows
+from evaluation.measures.questions import Asked, ask, over_rows
 from evaluation.predict import evaluating
 from nim_dataset.config import Position
 from nim_dataset.pairs import BUCKETS
@@ -33,7 +33,7 @@ class Candidates(Measure):
     columns = ("quantity", "group", "n", "value", "low", "high")
 
     def records(self, subject: Subject) -> list[Row]:
-        return candidate_records(
+        records, greedy = candidate_records(
             subject.model,
             subject.tokenizer,
             subject.eval_set.rows,
@@ -42,6 +42,8 @@ class Candidates(Measure):
             accelerator=subject.accelerator,
             label=subject.label,
         )
+        subject.greedy.update(greedy)
+        return records
 
     def results(self, records: Sequence[Mapping[str, Any]]) -> list[Row]:
         values = Distributions(records).values()["p_right"]
@@ -82,9 +84,10 @@ def candidate_records(
     batch_size: int,
     accelerator: Accelerator | None = None,
     label: str = "",
-) -> list[Row]:
+) -> tuple[list[Row], dict[int, str]]:
     """A record for each row whose game is known, on every process: `log_probabilities` of its possible answers, whose
-    numbers are `moves`; the right one is `move`, the one that the names are bound to `cheat_move`.
+    numbers are `moves`; the right one is `move`, the one that the names are bound to `cheat_move`. And row -> what
+    `predict` gives for it, of those rows where the same logits tell it.
 
     `model` is not wrapped, on the device where it is to run; `games` are those of the rows. Raises `CannotMeasureError`
     where no row's game is known, and `UserError` as `predict` does.
@@ -94,16 +97,17 @@ def candidate_records(
         layout = choose_layout(model, [each.question for each in asked])
     pad = tokenizer.pad_token_id or 0
 
-    def run(batch_rows: list[int]) -> list[np.ndarray]:
+    def run(batch_rows: list[int]) -> list[tuple[np.ndarray, int | None]]:
         batch = layout([asked[row].question for row in batch_rows], model, pad)
-        return batch.answers(batch.logits(model))
+        logits_BNV = batch.logits(model)
+        return list(zip(batch.answers(logits_BNV), batch.greedy(logits_BNV), strict=True))
 
     lengths = [len(each.question.prompt) for each in asked]
     found = over_rows(model, lengths, run, batch_size=batch_size, accelerator=accelerator, label=label)
     column = {name: rows[name][:] for name in ("bucket", "max_remove") if name in rows.column_names}
     if "bucket" in column:
         column["bucket"] = [None if bucket is None else BUCKETS[bucket] for bucket in column["bucket"]]
-    return [
+    records = [
         {
             "row": each.row,
             "moves": list(each.moves),
@@ -112,8 +116,36 @@ def candidate_records(
             "cheat_move": None if each.cheat is None else each.moves[each.cheat],
             **{name: values[each.row] for name, values in column.items()},
         }
-        for each, log_p_C in zip(asked, found, strict=True)
+        for each, (log_p_C, _) in zip(asked, found, strict=True)
     ]
+    written = zip(asked, [answer for _, answer in found], strict=True) if decodes_plainly(model) else ()
+    return records, greedy_texts(tokenizer, written)
+
+
+PLAIN_SETTINGS = {
+    *("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "transformers_version", "use_cache"),
+    *("_from_model_config", "do_sample", "temperature", "top_k", "top_p", "min_p", "max_length", "max_new_tokens"),
+    *("output_attentions", "output_hidden_states", "return_dict_in_generate"),
+}
+"""Of a generation config: those that do not change a greedy answer."""
+
+
+def decodes_plainly(model: PreTrainedModel) -> bool:
+    """Whether greedy decoding takes the likeliest token, without penalties and the like."""
+    settings = model.generation_config
+    return settings is not None and set(settings.to_diff_dict()) <= PLAIN_SETTINGS
+
+
+def greedy_texts(tokenizer: PreTrainedTokenizerBase, written: Iterable[tuple[Asked, int | None]]) -> dict[int, str]:
+    """Row -> the text of the answer that greedy decoding writes, where that is known and no longer than right ones."""
+    known = [(each, answer) for each, answer in written if answer is not None]
+    longest = max((len(each.question.tree.paths[each.right]) for each, _ in known), default=0)
+    tokens = {
+        each.row: tuple(each.question.tree.tokens[node] for node in each.question.tree.paths[answer])
+        for each, answer in known
+    }
+    text = {ids: tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in set(tokens.values())}
+    return {row: text[ids] for row, ids in tokens.items() if len(ids) <= longest}
 
 
 def mean_quantities(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:

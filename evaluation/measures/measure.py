@@ -11,7 +11,7 @@ in a module of `evaluation/measures/` is all that adds one; `evaluation/sweep.py
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ class Subject:
     """What a progress bar is called."""
     tell: Callable[[str], None] = print
     """Says a line that a reader should know, once however often it is said."""
+    greedy: dict[int, str] = field(default_factory=dict)
+    """Row -> its greedy answer, where a measure that came before (`candidates`) found it on its way."""
 
 
 @dataclass(frozen=True)

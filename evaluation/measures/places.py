@@ -39,6 +39,7 @@ def places(
     `prompts` and `games` are those of the whole set. Raises as `positions` does.
     """
     found = positions([prompts[each.row] for each in asked], tokenizer, [games[each.row] for each in asked])
+    before = [len(each.question.prompt) - len(ids) for each, ids in zip(asked, found.ids, strict=True)]  # such as BOS
     tokens: list[dict[str, list[range]]] = [{} for _ in asked]
     for place in PLACES:
         try:
@@ -50,7 +51,11 @@ def places(
                 length, stem = len(each.question.prompt), each.question.tree.stem
                 mine = [range(length, length + stem)] if stem else []
             else:
-                mine = [range(first, last + 1) for first, last in spans_NK2[row].tolist() if first >= 0]
+                mine = [
+                    range(first, last + 1)
+                    for first, last in (spans_NK2[row] + before[row]).tolist()
+                    if first >= before[row]
+                ]
             if mine:
                 tokens[row][place] = mine
     return tokens

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from evaluation.artifacts.report_folder import Row
-from evaluation.measures.answer_tree import accepted
 from evaluation.measures.linear_probe import Split, accuracy_interval, chance, linear_probe
 from evaluation.measures.measure import CannotMeasureError, Measure, Subject, measure
 from evaluation.measures.mlp_probe import mlp_probe
@@ -151,13 +150,11 @@ def hidden_states(
 
     def run(rows: list[int]) -> list[Tensor]:
         longest = max(len(sequences[row]) for row in rows)
-        mask_BT = torch.tensor([[token >= longest - len(sequences[row]) for token in range(longest)] for row in rows])
-        ids_BT = torch.tensor([[pad] * (longest - len(sequences[row])) + sequences[row] for row in rows])
+        ids_BT = torch.tensor([sequences[row] + [pad] * (longest - len(sequences[row])) for row in rows])
+        mask_BT = torch.tensor([[token < len(sequences[row]) for token in range(longest)] for row in rows])
         inputs = {"input_ids": ids_BT.to(model.device), "attention_mask": mask_BT.long().to(model.device)}
-        if "position_ids" in accepted(model):
-            inputs["position_ids"] = (inputs["attention_mask"].cumsum(1) - 1).clip(0)
         found = stream.read({**inputs, "use_cache": False}, layers)
-        at_BP = torch.tensor([[token + longest - len(sequences[row]) for token in tokens[row]] for row in rows])
+        at_BP = torch.tensor([list(tokens[row]) for row in rows])
         row_B1 = torch.arange(len(rows))[:, None]
         return list(torch.stack([found[layer][row_B1, at_BP] for layer in layers], dim=1).cpu())
 

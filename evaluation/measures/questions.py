@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from evaluation.measures.answer_tree import AnswerTree, Question
 from evaluation.measures.measure import CannotMeasureError, Subject
-from evaluation.predict import ANSWER_PREFIX, check_fits, evaluating
+from evaluation.predict import check_fits, encode_answers, encode_prompts, evaluating
 from nim_dataset.config import Position
 
 T = TypeVar("T")
@@ -65,20 +65,21 @@ def ask(
             known.append((row, options))
     if not known:
         raise CannotMeasureError("no row is of a known game, so the possible answers are not known")
-    texts = dict.fromkeys(ANSWER_PREFIX + text for _, options in known for text in options.values())
-    ids = dict(zip(texts, tokenizer(list(texts), add_special_tokens=False)["input_ids"], strict=True))
-    prompts = tokenizer([columns["prompt"][row] for row, _ in known], add_special_tokens=False)["input_ids"]
-    longest = max(map(len, ids.values()))
-    check_fits(model, prompts, max(map(len, prompts)) + longest)
+    texts = [columns["prompt"][row] for row, _ in known]
+    prompts = encode_prompts(tokenizer, texts)
+    several = [(text, answer) for text, (_, options) in zip(texts, known, strict=True) for answer in options.values()]
+    ids = iter(encode_answers(tokenizer, *zip(*several, strict=True))[0])
     bound = columns.get("cheat_move") or [None] * len(games)
     asked = []
     for (row, options), prompt in zip(known, prompts, strict=True):
         moves, answers = tuple(options), list(options.values())
-        tree = AnswerTree.of(tuple(tuple(ids[ANSWER_PREFIX + text]) for text in answers))
+        tree = AnswerTree.of(tuple(tuple(next(ids)) for _ in answers))
         cheat = moves.index(bound[row]) if bound[row] in moves else None
         asked.append(
             Asked(row, Question(tuple(prompt), tree, ends), moves, answers.index(columns["answer"][row]), cheat)
         )
+    longest = max(len(path) for each in asked for path in each.question.tree.paths)
+    check_fits(model, prompts, max(map(len, prompts)) + longest)
     return asked
 
 

@@ -88,7 +88,7 @@ def test_rows_without_a_game_are_left_out(family, tiny_tokenizer, subject):
     rows = some.eval_set.rows.to_list()
     rows[1]["prompt"] = "Who are you?"
     changed = type(some.eval_set.rows).from_list(rows)
-    records = candidate_records(
+    records, _ = candidate_records(
         some.model, tiny_tokenizer, changed, parse_prompts(changed["prompt"][:])[0], batch_size=8
     )
     assert [record["row"] for record in records] == [0, 2]
