@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -19,6 +20,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     Qwen2Config,
+    RwkvConfig,
 )
 
 from evaluation.eval_sets import load_eval_sets
@@ -33,6 +35,7 @@ CONFIGS: dict[str, Callable[..., Any]] = {
     "qwen2": lambda **kw: Qwen2Config(**SIZE, num_key_value_heads=2, intermediate_size=64, **kw),
     "opt": lambda **kw: OPTConfig(**SIZE, ffn_dim=64, word_embed_proj_dim=32, max_position_embeddings=256, **kw),
     "bloom": lambda **kw: BloomConfig(hidden_size=32, n_layer=3, n_head=4, **kw),
+    "rwkv": lambda **kw: RwkvConfig(hidden_size=32, num_hidden_layers=3, **kw),  # reads padding
     "mamba": lambda **kw: MambaConfig(hidden_size=32, num_hidden_layers=3, state_size=4, **kw),
 }
 
@@ -40,6 +43,15 @@ CONFIGS: dict[str, Callable[..., Any]] = {
 @pytest.fixture(scope="session")
 def tiny_tokenizer() -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(TINY)
+
+
+@pytest.fixture(scope="session")
+def tokenizer_with_bos() -> PreTrainedTokenizerBase:
+    """Begins each text with a token of its own, as Llama's does."""
+    tokenizer = AutoTokenizer.from_pretrained(TINY)
+    first = tokenizer.convert_ids_to_tokens(7)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=f"{first} $A", special_tokens=[(first, 7)])
+    return tokenizer
 
 
 @pytest.fixture(scope="session")

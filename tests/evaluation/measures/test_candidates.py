@@ -1,6 +1,7 @@
 """`candidates` gives what a plain loop of full forward passes gives, whatever the model, the batch and the padding."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,9 @@ import torch
 
 from evaluation.measures.candidates import Candidates, candidate_records
 from evaluation.measures.measure import CannotMeasureError
-from evaluation.predict import ANSWER_PREFIX
+from evaluation.measures.places import places
+from evaluation.measures.questions import ask_subject
+from evaluation.predict import answer_budget, predict
 from nim_dataset.games import parse_prompts
 
 from .conftest import CONFIGS
@@ -18,16 +21,12 @@ from .conftest import CONFIGS
 @torch.no_grad()
 def plain(model, tokenizer, prompt: str, answers: list[str]) -> list[float]:
     """The log-probability of each whole answer, one forward pass each."""
-    start = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    start = len(tokenizer(prompt)["input_ids"])
     found = []
     for answer in answers:
-        ids = [
-            *start,
-            *tokenizer(ANSWER_PREFIX + answer, add_special_tokens=False)["input_ids"],
-            tokenizer.eos_token_id,
-        ]
+        ids = [*tokenizer(f"{prompt} {answer}")["input_ids"], tokenizer.eos_token_id]
         log_p_TV = model(torch.tensor([ids])).logits[0].log_softmax(-1)
-        found.append(sum(log_p_TV[at - 1, ids[at]].item() for at in range(len(start), len(ids))))
+        found.append(sum(log_p_TV[at - 1, ids[at]].item() for at in range(start, len(ids))))
     return found
 
 
@@ -47,6 +46,44 @@ def test_equal_to_a_plain_loop(name, family, tiny_tokenizer, subject):
         whole = Candidates().records(subject(model, tiny_tokenizer, spec, limit=5))
         for one, other in zip(records, whole, strict=True):
             assert one["log_probabilities"] == pytest.approx(other["log_probabilities"], abs=1e-4)
+
+
+def test_prompts_begin_as_the_tokenizer_begins_a_text(family, tokenizer_with_bos, subject):
+    """And the positions, patched and probed, are counted from there."""
+    model = family("llama")
+    some = subject(model, tokenizer_with_bos, "quickstart:counter_cheat", limit=4)
+    records = Candidates().records(some)
+    for row, game, record in zip(some.eval_set.rows, some.eval_set.games, records, strict=True):
+        expected = plain(model, tokenizer_with_bos, row["prompt"], list(game.options().values()))
+        assert record["log_probabilities"] == pytest.approx(expected, abs=1e-4)
+    prompts = some.eval_set.rows["prompt"][:]
+    for prompt, at in zip(
+        prompts, places(ask_subject(some), prompts, tokenizer_with_bos, some.eval_set.games), strict=True
+    ):
+        offsets = tokenizer_with_bos(prompt, return_offsets_mapping=True)["offset_mapping"]
+        coins = at["coins"][0]
+        assert prompt[offsets[coins[0]][0] : offsets[coins[-1]][1]].strip() == re.search(r"\d+", prompt)[0]
+        assert at["decision"] == [range(len(offsets) - 1, len(offsets))]
+
+
+def test_greedy_answers_are_those_of_predict(small_run, subject):
+    """What the candidates' pass tells is what decoding gives, and is not decoded again."""
+    model, tokenizer = small_run.model(40), small_run.tokenizer
+    some = subject(model, tokenizer, "leaky_names:eval", limit=60)
+    prompts, budget = some.eval_set.rows["prompt"][:], answer_budget(tokenizer, some.eval_set.answers)
+    Candidates().records(some)
+    expected = predict(model, tokenizer, prompts, max_new_tokens=budget)
+    assert len(some.greedy) > 30
+    assert some.greedy == {row: expected[row] for row in some.greedy}
+    assert predict(model, tokenizer, prompts, max_new_tokens=budget, known=some.greedy) == expected
+    assert predict(model, tokenizer, prompts[:2], max_new_tokens=budget, known={0: "known"}) == ["known", expected[1]]
+    fresh = subject(small_run.model(0), tokenizer, "leaky_names:eval", limit=5)
+    Candidates().records(fresh)
+    assert not fresh.greedy, "it writes no answer at all"
+    model.generation_config.repetition_penalty = 1.5
+    penalised = subject(model, tokenizer, "leaky_names:eval", limit=5)
+    Candidates().records(penalised)
+    assert not penalised.greedy, "logits alone do not tell what a penalty makes of them"
 
 
 def test_the_table_says_what_the_distributions_say():
