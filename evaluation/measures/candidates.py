@@ -144,7 +144,9 @@ def greedy_texts(tokenizer: PreTrainedTokenizerBase, written: Iterable[tuple[Ask
         each.row: tuple(each.question.tree.tokens[node] for node in each.question.tree.paths[answer])
         for each, answer in known
     }
-    text = {ids: tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in set(tokens.values())}
+    text = {
+        ids: tokenizer.batch_decode([list(ids)], skip_special_tokens=True)[0].strip() for ids in set(tokens.values())
+    }
     return {row: text[ids] for row, ids in tokens.items() if len(ids) <= longest}
 
 

@@ -62,7 +62,7 @@ def test_prompts_begin_as_the_tokenizer_begins_a_text(family, tokenizer_with_bos
     ):
         offsets = tokenizer_with_bos(prompt, return_offsets_mapping=True)["offset_mapping"]
         coins = at["coins"][0]
-        assert prompt[offsets[coins[0]][0] : offsets[coins[-1]][1]].strip() == re.search(r"\d+", prompt)[0]
+        assert prompt[offsets[coins[0]][0] : offsets[coins[-1]][1]].strip() in re.findall(r"\d+", prompt)[:1]
         assert at["decision"] == [range(len(offsets) - 1, len(offsets))]
 
 
