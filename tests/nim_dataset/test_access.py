@@ -77,6 +77,24 @@ def test_a_fresh_process_reads_the_dataset_and_then_its_cache(tmp_path):
     assert "Offline mode is enabled. Tried to reach https://127.0.0.1:9/x.parquet" in runs[0].stderr
 
 
+def test_two_processes_at_once_without_a_home_that_can_be_written(tmp_path):
+    """They share an empty cache in a temporary folder, and say so."""
+    (tmp_path / "file").touch()
+    code = "import datasets; print(len(datasets.load_dataset('./nim_dataset', 'purenums3', split='eval')))"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("HF_") and k != "XDG_CACHE_HOME"}
+    environment |= {"HOME": str(tmp_path / "file"), "TMPDIR": str(tmp_path)}
+    pipe = subprocess.PIPE
+    both = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment, text=True, stdout=pipe, stderr=pipe)
+        for _ in range(2)
+    ]
+    for process in both:
+        out, err = process.communicate()
+        assert out == "2000\n", err
+        assert f"file/.cache/huggingface cannot be written, so caches are in {tmp_path}/nim-testbed" in err
+    assert len(list(tmp_path.glob("nim-testbed*/datasets/nim_dataset/*"))) == 1
+
+
 def test_all_configs_are_listed():
     assert sorted(get_dataset_config_names("./nim_dataset")) == sorted(recipe_names())
     assert datasets.load_dataset_builder("./nim_dataset").config.name == "quickstart", "the default"
