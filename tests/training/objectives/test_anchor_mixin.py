@@ -4,6 +4,7 @@ On two processes: test_sharded_anchor.py.
 """
 
 from pathlib import Path
+from typing import Any
 
 import peft
 import pytest
@@ -64,15 +65,13 @@ def test_in_a_plain_trainer_in_bf16() -> None:
 
 
 def test_another_model_to_hold_the_weights_to(tmp_path: Path) -> None:
-    zero = make_model(torch.float32)
+    zero: Any = make_model(torch.float32)
     for parameter in zero.parameters():
         parameter.data.zero_()
     zero.save_pretrained(tmp_path)
     TOKENIZER.save_pretrained(tmp_path)
-    model, line = run(
-        *(AnchoredPlainTrainer, TrainingArguments, tokenized_rows(), torch.float32),
-        **{"anchor_weight": WEIGHT, "anchor_to": str(tmp_path)},
-    )
+    there: Any = {"anchor_weight": WEIGHT, "anchor_to": str(tmp_path)}
+    model, line = run(AnchoredPlainTrainer, TrainingArguments, tokenized_rows(), torch.float32, **there)
     norm = sum(float(weight.detach().square().sum()) for weight in anchored_parameters(model).values()) ** 0.5
     assert line.logs["distance"] == pytest.approx(norm)
 
