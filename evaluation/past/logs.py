@@ -20,7 +20,8 @@ STEP = r"checkpoint-(\d+)\.jsonl$"
 """Where the step stands in the name of a log, unless told otherwise."""
 
 FEW_ROWS, FEW_SHARE = 3, 0.01
-"""So many rows of a log, or this share of them, may match no row of the eval file without being refused."""
+"""So many rows of a log, or this share of them, may match no row of the eval file without being refused, but never more
+than half of them."""
 
 UNLIKELY = 1e-4
 """How improbable it must be that all wrong rows lie as near to the beginning as they do, for a reader to be told."""
@@ -129,7 +130,7 @@ def _log_notes(
         )
     if lost:
         share = f"{len(lost):,} of {len(log.wrong):,} log rows"
-        if not allow_unmatched and len(lost) > min(max(FEW_ROWS, FEW_SHARE * len(log.wrong)), len(log.wrong) - 1):
+        if not allow_unmatched and len(lost) > min(max(FEW_ROWS, FEW_SHARE * len(log.wrong)), len(log.wrong) / 2):
             shown = "; ".join(f"{row['prompt']!r:.70}... {row['gold']!r:.20}" for row in lost[:3])
             raise UserError(
                 f"{log.path}: {share} ({len(lost) / len(log.wrong):.0%}) match no row of {eval_name}: {shown}; give the"

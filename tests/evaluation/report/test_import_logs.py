@@ -278,6 +278,8 @@ def test_mistakes_are_one_line_and_exit_2(past: Path, capsys: pytest.CaptureFixt
     others = str(past / "other_checkpoint-7.jsonl")
     strangers = [wrong({"prompt": f"No {index}", "answer": "take 1 coin"}) for index in range(4, 9)]
     write_jsonl(Path(others), [*map(wrong, eval_rows()[:4]), *strangers])
+    few = str(past / "few_checkpoint-7.jsonl")
+    write_jsonl(Path(few), [*map(wrong, eval_rows()[:2]), *strangers[:3]])
     for options, words in (
         ([], ["nothing to import", "--eval-file", "--accuracy-table"]),
         (["--eval-file", eval_file], ["--logs is missing"]),
@@ -322,6 +324,7 @@ def test_mistakes_are_one_line_and_exit_2(past: Path, capsys: pytest.CaptureFixt
         ([*logged, unnamed], ["inc_357.jsonl: the name of a log ends with", "--step", "--step-pattern"]),
         ([*logged, log, "--limit", "0"], ["--limit: got 0"]),
         ([*logged, others], ["other_checkpoint-7.jsonl: 5 of 9 log rows (56%) match no row of 4_eval.jsonl", "'No 4'"]),
+        ([*logged, few], ["3 of 5 log rows (60%) match no row"]),
         ([*logged, file("none_checkpoint-7.jsonl", no_match)], ["1 of 1 log rows (100%)", "--allow-unmatched"]),
     ):
         with pytest.raises(SystemExit) as exit_:
