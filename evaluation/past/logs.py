@@ -59,8 +59,9 @@ class Log:
 
 
 def row_key(prompt: str, answer: str) -> tuple[str, str]:
-    """What tells a row of an eval file and of a log of it: the original lower-cased and stripped the answer."""
-    return prompt.replace("\r\n", "\n").strip(), answer.strip().lower()
+    """What tells a row of an eval file and of a log of it: the original lower-cased and stripped the answer; prompts that
+    differ in white space alone are the same."""
+    return " ".join(prompt.split()), answer.strip().lower()
 
 
 def read_logs(eval_file: Path, logs: Sequence[str], options: LogOptions) -> Imported:
@@ -154,6 +155,8 @@ def _by_step(logs: Sequence[str], options: LogOptions) -> dict[int, Path]:
         if not found:
             raise UserError(f"--logs {pattern}: no such file; expected logs named like eval_checkpoint-1000.jsonl")
         paths |= {path.resolve(): path for path in found}
+    if options.step is not None and options.step_pattern != STEP:
+        raise UserError(f"--step {options.step} and --step-pattern both tell the step: leave one out")
     if options.step is not None and len(paths) > 1:
         raise UserError(f"--step {options.step}: --logs names {len(paths)} files, and only one can be of that step")
     by_step: dict[int, Path] = {}
