@@ -59,8 +59,10 @@ class Log:
 
 
 def row_key(prompt: str, answer: str) -> tuple[str, str]:
-    """What tells a row of an eval file and of a log of it: the original lower-cased and stripped the answer; prompts that
-    differ in white space alone are the same."""
+    """What tells a row of an eval file and of a log of it.
+
+    The original lower-cased and stripped the answer. Prompts that differ in white space alone are the same.
+    """
     return " ".join(prompt.split()), answer.strip().lower()
 
 
