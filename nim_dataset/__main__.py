@@ -72,7 +72,9 @@ def main(argv: list[str]) -> int:
         elif args.command == "show":
             show(parse_recipe(args.config)[0], args.rows)
         elif args.command == "export":
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a file that is being written is removed then
+            for name in ("SIGTERM", "SIGHUP"):  # a file that is being written is removed then
+                if number := getattr(signal, name, None):
+                    signal.signal(number, lambda received, _: sys.exit(128 + received))
             config = parse_recipe(args.config)[0]
             if args.output == "":
                 raise UserError("--output: got '', but the name of a folder is needed")
