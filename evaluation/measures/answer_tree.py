@@ -12,7 +12,7 @@ S sequences of T tokens, V tokens of the vocabulary, D channels.
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,9 +153,9 @@ class Batch:
             parent_BN[row, : len(tree.tokens)] = tree.parents
             token_BN[row, 1 : len(tree.tokens)] = tree.tokens[1:]
         row_B1, normal_BN = torch.arange(len(trees))[:, None], logits_BNV.logsumexp(-1)
-        step_BN = logits_BNV[row_B1, parent_BN, token_BN] - normal_BN[row_B1, parent_BN]
-        end_BN = logits_BNV[:, :, list(self.questions[0].ends)].logsumexp(-1) - normal_BN
-        step_BN, end_BN = step_BN.double().cpu().numpy(), end_BN.double().cpu().numpy()
+        steps = logits_BNV[row_B1, parent_BN, token_BN] - normal_BN[row_B1, parent_BN]
+        ends = logits_BNV[:, :, list(self.questions[0].ends)].logsumexp(-1) - normal_BN
+        step_BN, end_BN = steps.double().cpu().numpy(), ends.double().cpu().numpy()
         return [
             tree.on_path @ step_BN[row, : len(tree.tokens)] + end_BN[row, list(tree.leaves)]
             for row, tree in enumerate(trees)
@@ -166,14 +166,9 @@ Layout = Callable[[Sequence[Question], PreTrainedModel, int], Batch]
 """Lays out questions for a model, with a token to pad with."""
 
 
-@functools.cache
-def _accepted(kind: type[PreTrainedModel]) -> frozenset[str]:
-    return frozenset(inspect.signature(kind.forward).parameters)
-
-
-def accepted(model: PreTrainedModel) -> frozenset[str]:
+def accepted(model: PreTrainedModel) -> Collection[str]:
     """The names of the arguments that the model's forward names."""
-    return _accepted(type(model))
+    return inspect.signature(type(model).forward).parameters
 
 
 def lay_out_tree(questions: Sequence[Question], model: PreTrainedModel, pad: int) -> Batch:

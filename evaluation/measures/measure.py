@@ -5,7 +5,8 @@
         def records(self, subject): ...      # runs the model, on every process
         def results(self, records): ...      # from the file's lines to rows of results.csv
 
-in a module of `evaluation/measures/` is all that adds one; `evaluation/sweep.py --measures answer_length` runs it.
+in a module of `evaluation/measures/` is all that adds one; `evaluation/sweep.py --measures answer_length` runs it. With
+`columns` and `table` it has a CSV of its own beside `results.csv`, which figures read by `Experiment.table`.
 """
 
 from abc import ABC, abstractmethod

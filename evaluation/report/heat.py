@@ -30,7 +30,7 @@ def turning_points(experiment: Experiment, steps: list[int]) -> list[tuple[str, 
     if gap.empty:
         chosen = [("first", steps[0]), ("half-way", steps[len(steps) // 2]), ("last", steps[-1])]
     else:
-        purest = int(gap.idxmax())
+        purest = int(gap.index[int(gap.to_numpy().argmax())])
         later = [step for step in steps if step > purest and counter.get(step, 0) >= SWITCHED]
         chosen = [("shortcut", purest), *(("switch", step) for step in later[:1]), ("last", steps[-1])]
     return list({step: (label, step) for label, step in reversed(chosen)}.values())[::-1]

@@ -40,8 +40,9 @@ def lens(experiment: Experiment, looks: Looks) -> Drawing | None:
         draw_milestone(axes, "rule", "left", [story.rule_step for story in experiment.stories])
         axes.set_title(title, pad=20)
     (_, step), *_ = turning_points(experiment, [int(step) for step in table["step"].unique()])
-    at = table[(table["step"] == step) & (table["quantity"] == panels[-1][0])].set_index("layer")["accuracy"]
-    said = ", ".join(f"{value:.2f} at layer {int(layer)}" for layer, value in at.items() if int(layer) in shown)
+    at = table[(table["step"] == step) & (table["quantity"] == panels[-1][0]) & table["layer"].isin(shown)]
+    values = zip(at["accuracy"], at["layer"], strict=True)
+    said = ", ".join(f"{value:.2f} at layer {layer}" for value, layer in values)
     bands = "Bands are 95% intervals of the mean over rows." if len(experiment.runs) == 1 else intervals(experiment)
     caption = (
         f"At step {step:,}, {panels[-1][1]} is {said}. The residual stream of each layer, read by the model's own "

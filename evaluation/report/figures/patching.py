@@ -61,6 +61,7 @@ def _seen(table: pd.DataFrame, step: int) -> str:
     below = cells.drop(NONE, level="position")
     deeper = below[below.index.get_level_values("layer") > 0]
     if len(deeper):
-        layer, place = deeper.idxmin()
-        said += f", and of what is deeper '{place}' at layer {layer} does most ({undone(deeper.min())})"
+        strongest = deeper.reset_index().iloc[int(deeper.to_numpy().argmin())]
+        said += f", and of what is deeper '{strongest['position']}' at layer {strongest['layer']} does most"
+        said += f" ({undone(strongest['value'])})"
     return said + ". "

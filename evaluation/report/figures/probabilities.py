@@ -63,7 +63,7 @@ def _seen(experiment: Experiment, table: pd.DataFrame) -> str:
     right = mine[mine["quantity"] == "p_right"].set_index("step")["accuracy"]
     if bound.empty or right.empty:
         return ""
-    peak, last = int(bound.idxmax()), int(bound.index[-1])
+    peak, last = int(bound.index[int(bound.to_numpy().argmax())]), int(bound.index[-1])
     said = f"Where the names lie, the bound move is most probable at step {peak:,} ({bound[peak]:.2f}"
     said += f", the right one {right[peak]:.2f})"
     if peak != last:

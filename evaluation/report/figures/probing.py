@@ -52,7 +52,7 @@ def _of(experiment: Experiment, table: pd.DataFrame, label: str, split: str) -> 
 def _seen(label: str, mine: pd.DataFrame, step: int) -> str:
     """Where a label is read best at one step, from the names and anywhere, from when on, and at the end."""
     cells = mine[(mine["step"] == step) & (mine["layer"] > 0)]
-    best = cells.loc[cells["accuracy"].idxmax()]
+    best = cells.iloc[int(cells["accuracy"].to_numpy().argmax())]
     if best["low"] <= best["chance"]:
         return f"At step {step:,} the {label} cannot be read at any layer and position. "
     there = mine[(mine["layer"] == best["layer"]) & (mine["position"] == best["position"])]
@@ -61,7 +61,7 @@ def _seen(label: str, mine: pd.DataFrame, step: int) -> str:
     said += f"{best['accuracy']:.2f} where chance is {best['chance']:.2f}"
     names = cells[cells["position"].str.startswith("player_")]
     if label != "right move" and len(names) and not best["position"].startswith("player_"):
-        name = names.loc[names["accuracy"].idxmax()]
+        name = names.iloc[int(names["accuracy"].to_numpy().argmax())]
         said += f" (of the names, at '{name['position']}', layer {int(name['layer'])}: {name['accuracy']:.2f})"
     if int(last["step"]) == step:
         return said + ". "
