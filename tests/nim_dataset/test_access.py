@@ -190,7 +190,7 @@ def test_stream_makes_rows_while_they_are_read(eval_rows):
     for call, message in [
         (lambda: nim_dataset.stream("cheating", "evil"), "unknown split 'evil', did you mean 'eval'"),
         (lambda: nim_dataset.stream("cheating", "eval", shards=0), "shards: got 0, but 1 or more is allowed"),
-        (lambda: nim_dataset.stream("cheating", "eval", shards="x"), "shards: cannot read 'x' as a whole number"),
+        (lambda: nim_dataset.NimBuilder("cheating", shards=1.5), "shards: cannot read 1.5 as a whole number"),  # type: ignore[arg-type]
     ]:
         with pytest.raises(UserError, match=message):
             call()
