@@ -77,9 +77,7 @@ class Cluster:
         """The sbatch script of an array job of so many runs; raises `UserError` for an option that sbatch lacks."""
         command = shlex.join(["python", "-u", "-m", "submitit.core._submit", str(jobs_folder(study))])
         try:
-            return _make_sbatch_string(
-                command, jobs_folder(study), job_name=study, map_count=runs, **self.parameters
-            )
+            return _make_sbatch_string(command, jobs_folder(study), job_name=study, map_count=runs, **self.parameters)
         except TypeError as error:
             raise UserError(f"--slurm: {error}") from None
 
