@@ -17,7 +17,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from datasets import get_dataset_config_names, load_dataset
+from datasets import ReadInstruction, Split, get_dataset_config_names, load_dataset
 from datasets.distributed import split_dataset_by_node
 from torch.utils.data import DataLoader
 
@@ -208,13 +208,16 @@ def test_stream_makes_rows_while_they_are_read(eval_rows):
     for call, message in [
         (lambda: nim_dataset.stream("cheating", "evil"), "unknown split 'evil', did you mean 'eval'"),
         (lambda: nim_dataset.stream("cheating", "eval", shards=0), "shards: got 0, but 1 or more is allowed"),
+        (lambda: nim_dataset.NimBuilder("cheating", shards=1.5), "shards: cannot read 1.5 as a whole number"),  # type: ignore[arg-type]
     ]:
         with pytest.raises(UserError, match=message):
             call()
 
 
 def test_load_takes_slices_of_splits(eval_rows):
-    assert load("cheating", "eval[:10%]").to_list() == eval_rows[:500]
+    tenth = ReadInstruction("eval", to=10, unit="%")
+    assert load("cheating", "eval[:10%]").to_list() == load("cheating", tenth).to_list() == eval_rows[:500]
+    assert load("cheating", Split("eval")).num_rows == 5000
     few = load("cheating", "eval[-2:]+neutral[:3]")
     assert few.num_rows == 5
     assert len(next(iter(DataLoader(few.select_columns(["prompt", "answer"]), batch_size=5)))["answer"]) == 5
@@ -222,6 +225,7 @@ def test_load_takes_slices_of_splits(eval_rows):
         ("evil[:10%]", "unknown split 'evil', did you mean 'eval'"),
         ("eval[:10", r"split 'eval\[:10': Unrecognized instruction format"),
         ("eval[:200%]", "Percent slice boundaries"),
+        ("eval[5000:]+neutral[:0]", "holds no rows: eval has 5,000, neutral has 1,000"),
     ]:
         with pytest.raises(UserError, match=message):
             load("cheating", split)
