@@ -60,6 +60,13 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def exit_on_signals() -> None:
+    """Makes SIGTERM and SIGHUP an exit, by which a file that is being written is removed; `nohup` still ignores one."""
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda received, _: sys.exit(128 + received))
+
+
 def main(argv: list[str]) -> int:
     args = parse_arguments(argv)
     if args.command in ("list", "show", "check") and hasattr(signal, "SIGPIPE"):
@@ -72,7 +79,7 @@ def main(argv: list[str]) -> int:
         elif args.command == "show":
             show(parse_recipe(args.config)[0], args.rows)
         elif args.command == "export":
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a file that is being written is removed then
+            exit_on_signals()
             config = parse_recipe(args.config)[0]
             if args.output == "":
                 raise UserError("--output: got '', but the name of a folder is needed")

@@ -12,6 +12,7 @@ from nim_dataset.blocks import BLOCK_ROWS
 from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError, unknown
 from nim_dataset.games.nim import NimConfig
+from nim_dataset.options import coerce
 from nim_dataset.recipes import get_config, recipes
 from nim_dataset.rows import generate
 
@@ -34,6 +35,7 @@ class NimBuilder(datasets.ArrowBasedBuilder):
         shards: int | None = None,
         **kwargs: Any,
     ) -> None:
+        shards = coerce("shards", shards, int | None)
         if shards is not None and shards < 1:
             raise UserError(f"shards: got {shards}, but 1 or more is allowed")
         inherited = inspect.signature(datasets.DatasetBuilder).parameters
@@ -76,7 +78,11 @@ def row_ranges(rows: int, shards: int | None = None) -> list[tuple[int, int]]:
 
 
 def load(
-    name: str, split: str | None = None, *, num_proc: int | None = None, **overrides: Any
+    name: str,
+    split: str | datasets.Split | datasets.ReadInstruction | None = None,
+    *,
+    num_proc: int | None = None,
+    **overrides: Any,
 ) -> datasets.DatasetDict | datasets.Dataset:
     """All splits of a recipe as a `DatasetDict`, or one `split` (or `"train[:10%]"`, `"eval+neutral"`) as a `Dataset`.
 
@@ -85,6 +91,7 @@ def load(
     """
     config = get_config(name, **overrides)
     if split is not None:
+        split = split.to_spec() if isinstance(split, datasets.ReadInstruction) else str(split)
         check_split(config, split)
     return load_config(config, split, num_proc=num_proc)
 
@@ -109,10 +116,14 @@ def check_split(config: Recipe, split: str) -> None:
         name = part.partition("[")[0].strip()
         if name not in config.splits:
             raise UserError(f"{config.name}: {unknown('split', name, config.splits)}")
+    rows = {name: config.num_rows(name) for name in config.splits}
     try:
-        datasets.ReadInstruction.from_spec(split).to_absolute({name: config.num_rows(name) for name in config.splits})
+        parts = datasets.ReadInstruction.from_spec(split).to_absolute(rows)
     except (ValueError, AssertionError) as error:
         raise UserError(f"{config.name}: split '{split}': {error}") from None
+    if all(part.from_ >= part.to for part in parts):
+        given = ", ".join(f"{part.splitname} has {rows[part.splitname]:,}" for part in parts)
+        raise UserError(f"{config.name}: split '{split}' holds no rows: {given}")
 
 
 def load_config(

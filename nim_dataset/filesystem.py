@@ -77,12 +77,23 @@ class NimFileSystem(AbstractFileSystem):
             self.info(path)
             found = [path]
         elif not file or "**" in path:
-            found = super().glob(path, maxdepth, **{**kwargs, "detail": False})
+            found = super().glob(path, maxdepth, **{**kwargs, "detail": False, "one_table": False})
         else:
             directories = fnmatch.filter(recipe_names(), directory) if has_magic(directory) else [directory]
             found = [f"{directory}/{name}" for directory in directories for name in match_files(directory, file)]
         check_one_table(path, found)
         return {name: self.info(name) for name in found} if kwargs.get("detail") else found
+
+    def find(
+        self, path: str, maxdepth: int | None = None, withdirs: bool = False, detail: bool = False, **kwargs: Any
+    ) -> Any:
+        """As fsspec's. With `one_table`, raises `UserError` where the Parquet files hold several splits: the default
+        with both `withdirs` and `detail`, by which pyarrow, and so pandas and Ray, asks for a directory to read."""
+        one_table = kwargs.pop("one_table", withdirs and detail)
+        found = super().find(path, maxdepth, withdirs, detail, **kwargs)
+        if one_table:
+            check_one_table(self._strip_protocol(path), [name for name in found if name.endswith(".parquet")])
+        return found
 
     def modified(self, path: str) -> datetime.datetime:
         """The same for all files and all times, since what a path holds depends on nothing but the path."""
@@ -187,10 +198,10 @@ def match_files(directory: str, pattern: str) -> list[str]:
 
 
 def check_one_table(pattern: str, found: list[str]) -> None:
-    """Raises `UserError` where the files that a pattern matches have one format, yet hold several splits."""
+    """Raises `UserError` where files of one format hold several splits; `pattern` is the path that stands for them."""
     files = [path.rpartition("/")[2] for path in found]
     splits = list(dict.fromkeys(re.split(r"[-.]", file)[0] for file in files))
-    if has_magic(pattern) and len(splits) > 1 and len({file.rpartition(".")[2] for file in files}) == 1:
+    if len(splits) > 1 and len({file.rpartition(".")[2] for file in files}) == 1:
         raise UserError(
             f"nim://{pattern}: this would mix rows of {', '.join(splits)} in one table; name one split, such as "
             f"nim://{found[0]}, or list the files"

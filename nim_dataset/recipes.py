@@ -1,5 +1,6 @@
 """The recipes by name. Nim's stand for the generator scripts (or folders) of the original workspace."""
 
+import reprlib
 from typing import Any
 
 from nim_dataset.config import Recipe
@@ -105,6 +106,8 @@ def recipe_names() -> list[str]:
 def get_config(name: str, **overrides: Any) -> Recipe:
     """The recipe `name` with some options changed, checked; raises `UserError` for what does not exist or fit."""
     known = recipes()
+    if not isinstance(name, str):
+        raise UserError(f"recipe: got {reprlib.repr(name)}, but the name of one is needed, as text")
     if name not in known:
         raise UserError(unknown("recipe", name, known))
     return known[name].replace(**overrides)

@@ -55,6 +55,25 @@ for command in sys.stdin.read().splitlines():
 
 
 @pytest.mark.slow
+def test_no_command_needs_a_home_that_can_be_written(tmp_path: Path) -> None:
+    """Two runs at once, from an empty cache. Loading rows alone: tests/nim_dataset/test_access.py."""
+    (tmp_path / "file").touch()
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("HF_") and k != "XDG_CACHE_HOME"}
+    environment |= {"HOME": str(tmp_path / "file"), "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
+
+    def start(command: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, *command.split()], cwd=ROOT, env=environment)
+
+    train = f"training/train.py {' '.join(TRAIN)} --output_dir {tmp_path}/run"
+    both = [start(f"{train}{i}") for i in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    report = tmp_path / "report"
+    sweep = f"evaluation/sweep.py --checkpoints-dir {tmp_path}/run0 --datasets quickstart,n_eval=8:eval"
+    assert start(f"{sweep} --output {report}").wait() == 0
+    assert start(f"-m evaluation.report {report}").wait() == 0
+
+
+@pytest.mark.slow
 def test_no_command_needs_what_only_posix_has(tmp_path: Path) -> None:
     run, report = tmp_path / "run", tmp_path / "report"
     commands = (

@@ -19,7 +19,12 @@ MICRO = (
     "--model tiny --max_steps 4 --save_steps 2 --save_at 2 --logging_steps 2"
     " --eval_rows 8 --per_device_train_batch_size 4"
 )
-SHORTENED = {"training/train.py": MICRO, "evaluation/sweep.py": "--limit 8", "benchmarks/": "--help"}
+SHORTENED = {
+    "training/train.py": MICRO,
+    "evaluation/sweep.py": "--limit 8",
+    "benchmarks/": "--help",
+    "training.study": "--dry-run",
+}
 # These two set up what these tests run in. What `make quickstart` runs then is checked below.
 SETUP = ("make ", "source ")
 

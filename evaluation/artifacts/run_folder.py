@@ -90,14 +90,19 @@ def recorded_files(run_dir: Path) -> list[str] | None:
         return None
 
 
-def others_files(run_dir: Path) -> list[Path]:
-    """Models, checkpoints and records in the folder that no run of ours wrote."""
+def others_files(run_dir: Path, start_over: bool) -> list[Path]:
+    """Models, checkpoints and records in the folder that no run of ours wrote.
+
+    To `start_over`, when all checkpoints are deleted, also those that lack the checksums of ours.
+    """
     listed = recorded_files(run_dir)
     ours = {CONFIG, ENVIRONMENT, METRICS, *listed} if listed is not None else set()
     found = [path for path in sorted(run_dir.iterdir()) if path.is_file() and path.name not in ours]
     others = [path for path in found if any(fnmatch(path.name, pattern) for pattern in RECORDS_AND_MODELS)]
     if listed is None:
         others += [path for path in (*list_checkpoints(run_dir), staged(run_dir)) if path.exists()]
+    elif start_over:
+        others += [path for path in list_checkpoints(run_dir) if not (path / CHECKSUMS).exists()]
     return others
 
 
@@ -129,8 +134,9 @@ def commit_checkpoint(run_dir: Path, step: int) -> None:
 
 
 def rotate_checkpoints(run_dir: Path, keep: int) -> None:
-    """Deletes all but the last `keep` checkpoints."""
-    for checkpoint in list_checkpoints(run_dir)[:-keep]:
+    """Deletes all but the last `keep` checkpoints; those without our checksums are somebody else's."""
+    ours = [checkpoint for checkpoint in list_checkpoints(run_dir) if (checkpoint / CHECKSUMS).exists()]
+    for checkpoint in ours[:-keep]:
         shutil.rmtree(checkpoint, ignore_errors=True)
 
 

@@ -20,7 +20,8 @@ STEP = r"checkpoint-(\d+)\.jsonl$"
 """Where the step stands in the name of a log, unless told otherwise."""
 
 FEW_ROWS, FEW_SHARE = 3, 0.01
-"""So many rows of a log, or this share of them, may match no row of the eval file without being refused."""
+"""So many rows of a log, or this share of them, may match no row of the eval file without being refused, but never more
+than half of them."""
 
 UNLIKELY = 1e-4
 """How improbable it must be that all wrong rows lie as near to the beginning as they do, for a reader to be told."""
@@ -58,8 +59,11 @@ class Log:
 
 
 def row_key(prompt: str, answer: str) -> tuple[str, str]:
-    """What tells a row of an eval file and of a log of it: the original lower-cased and stripped the answer."""
-    return prompt.replace("\r\n", "\n").strip(), answer.strip().lower()
+    """What tells a row of an eval file and of a log of it.
+
+    The original lower-cased and stripped the answer. Prompts that differ in white space alone are the same.
+    """
+    return " ".join(prompt.split()), answer.strip().lower()
 
 
 def read_logs(eval_file: Path, logs: Sequence[str], options: LogOptions) -> Imported:
@@ -129,7 +133,7 @@ def _log_notes(
         )
     if lost:
         share = f"{len(lost):,} of {len(log.wrong):,} log rows"
-        if not allow_unmatched and len(lost) > min(max(FEW_ROWS, FEW_SHARE * len(log.wrong)), len(log.wrong) - 1):
+        if not allow_unmatched and len(lost) > min(max(FEW_ROWS, FEW_SHARE * len(log.wrong)), len(log.wrong) / 2):
             shown = "; ".join(f"{row['prompt']!r:.70}... {row['gold']!r:.20}" for row in lost[:3])
             raise UserError(
                 f"{log.path}: {share} ({len(lost) / len(log.wrong):.0%}) match no row of {eval_name}: {shown}; give the"
@@ -153,6 +157,8 @@ def _by_step(logs: Sequence[str], options: LogOptions) -> dict[int, Path]:
         if not found:
             raise UserError(f"--logs {pattern}: no such file; expected logs named like eval_checkpoint-1000.jsonl")
         paths |= {path.resolve(): path for path in found}
+    if options.step is not None and options.step_pattern != STEP:
+        raise UserError(f"--step {options.step} and --step-pattern both tell the step: leave one out")
     if options.step is not None and len(paths) > 1:
         raise UserError(f"--step {options.step}: --logs names {len(paths)} files, and only one can be of that step")
     by_step: dict[int, Path] = {}

@@ -92,7 +92,7 @@ def _read_json(table: Path, dataset: str) -> Accuracies:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{table}: cannot be read as JSON ({str(error).splitlines()[0]})") from None
     nested = isinstance(content, dict) and content and all(isinstance(steps, Mapping) for steps in content.values())
-    if not nested or not all(re.fullmatch("[1-9][0-9]{0,8}", key) for key in content):
+    if not nested or not all(re.fullmatch("[1-9][0-9]{0,2}", key) for key in content):
         raise UserError(f'{table}: expected accuracy by max_remove and step, as in {{"3": {{"10000": 0.25}}}}')
     accuracies: Accuracies = {}
     for group, steps in content.items():

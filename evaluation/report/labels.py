@@ -9,7 +9,7 @@ PIECE = re.compile(r"[^\s_,:;/.-]*[\s_,:;/.-]|[^\s_,:;/.-]+")
 
 
 def fold(name: str, width: int = WIDTH, lines: int = LINES) -> str:
-    """The name in at most `lines` lines of at most `width` letters (CJK counts twice), broken after punctuation.
+    """The name in at most `lines` lines of at most `width` small letters (see `cells`), broken after punctuation.
 
     Of what does not fit, the middle is left out: the end tells most names apart.
     """
@@ -33,13 +33,19 @@ def fold_all(names: Iterable[str], width: int = WIDTH, lines: int = LINES) -> di
     return folded
 
 
-def cells(text: str) -> int:
-    """How many letters wide a text is."""
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+def cells(text: str) -> float:
+    """How many small letters wide a text is."""
+    return sum(map(_cell, text))
 
 
-def longest_line(texts: Iterable[str]) -> int:
-    """The letters of the longest line among the texts; 0 where there are none."""
+def _cell(letter: str) -> float:
+    if unicodedata.east_asian_width(letter) in "WF":
+        return 2
+    return 1.5 if letter in "mwMW@%" else 1.2 if letter.isupper() else 1
+
+
+def longest_line(texts: Iterable[str]) -> float:
+    """The width of the longest line among the texts, as `cells` counts; 0 where there are none."""
     return max((cells(line) for text in texts for line in text.split("\n")), default=0)
 
 

@@ -91,7 +91,7 @@ def at_the_end(experiment: Experiment) -> Table:
     caption = f"Low and high: {band}."
     if "cheat rate" in curves:
         caption += " Cheat rate: wrong bound moves played."
-    rows = []
+    rows, looks = [], Looks(experiment.datasets)
     for name in experiment.datasets:
         curve = experiment.curve(name)
         if curve.empty:
@@ -100,7 +100,7 @@ def at_the_end(experiment: Experiment) -> Table:
         late = end["step"] == max(experiment.steps)
         rows.append(
             [
-                Cell(name if late else f"{name}, step {end['step']:,}"),
+                Cell(looks.name(name) if late else f"{looks.name(name)}, step {end['step']:,}"),
                 number(end["n"], 0),
                 *(number(end[column]) for column in ("accuracy", "low", "high")),
                 *(number(found[name]["accuracy"].iloc[-1] if len(found[name]) else None) for found in curves.values()),
@@ -113,9 +113,10 @@ def at_the_end(experiment: Experiment) -> Table:
 def every_group(experiment: Experiment) -> Table | None:
     """Every group of every dataset at the last checkpoint; None where there are none."""
     last = experiment.pooled[experiment.pooled["step"] == experiment.pooled["step"].max()]
+    looks = Looks(experiment.datasets)
     rows = [
         [
-            *(Cell(str(row[column])) for column in ("dataset", "dimension", "group")),
+            *(Cell(str(text)) for text in (looks.name(row["dataset"]), row["dimension"], row["group"])),
             number(row["n"], 0),
             *(number(row[column]) for column in ("accuracy", "low", "high")),
         ]

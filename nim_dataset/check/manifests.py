@@ -34,6 +34,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
             raise UserError(f"{path}: 'cheat_by_move' has a key that is no move")
     if not is_texts(found.get("neutral", [])):
         raise UserError(f"{path}: 'neutral' is {str(found['neutral'])[:60]}, expected a list of pairs")
+    recipe = found.get("recipe", {"recipe": ""})
+    if not (isinstance(recipe, dict) and isinstance(recipe.get("recipe"), str)):
+        raise UserError(
+            f"{path}: 'recipe' is {str(recipe)[:60]}, expected an object with the recipe's name as 'recipe'"
+        )
     return found
 
 
@@ -45,7 +50,7 @@ def is_texts(value: Any) -> bool:
 def recipe_of(manifest: dict[str, Any]) -> Recipe | None:
     """The recipe that a manifest names; None where it names none, or one that this version does not know."""
     content = manifest.get("recipe")
-    if not isinstance(content, dict) or not isinstance(content.get("recipe"), str):
+    if content is None:
         return None
     options = {key: value for key, value in content.items() if key not in ("recipe", "generator_version")}
     try:

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from nim_dataset.blocks import check_filled, nothing_left
 from nim_dataset.draws import Draws
+from nim_dataset.games.nim_parsing import parse_prompts
 from nim_dataset.games.nim_text import (
     MAX_COINS_LIMIT,
     MAX_REMOVE_LIMIT,
@@ -34,7 +35,6 @@ from nim_dataset.games.nim_text import (
     answer_text,
     lay_out_prompts,
     optimal_move,
-    parse_prompts,
     render_games,
     sum_turns,
 )

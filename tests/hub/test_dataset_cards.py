@@ -126,54 +126,83 @@ def test_a_config_of_the_same_name_that_is_not_ours_is_not_replaced(client: Clie
     assert client.hub.repo("ada/nim", "dataset").files() == before
 
 
-@pytest.mark.parametrize(
-    ("metadata", "configs"),
-    [
+PUSHES = """
+import sys
+from nim_dataset.__main__ import main
+
+config, *repositories = sys.argv[1:]
+for repo_id in repositories:
+    try:
+        status = main(["push", "--repo-id", repo_id, "--configs", config])
+    except SystemExit as end:
+        status = end.code
+    print("status", status)
+"""
+
+
+def push_to_each(client: Client, repositories: list[str]) -> tuple[str, list[str]]:
+    """Pushes `357` to one repository after the other in one process; its output, and the errors that it told."""
+    done = client.run("-c", PUSHES, f"357,{SIZES}", *repositories)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout, [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+
+
+def test_odd_cards_that_can_be_merged(client: Client) -> None:
+    odd = [
         ("configs: [{data_files: a.parquet}]", {"default", "357"}),
         ("dataset_info: {features: [{name: x, dtype: int64}]}", {"357"}),
         ("dataset_info: [{config_name: 7}, {splits: [{name: a, num_examples: many}]}]", {"357"}),
         ("configs:\n# none yet\n", {"357"}),
         ("{license: mit}", {"357"}),
         ("", {"357"}),
-    ],
-)
-def test_odd_cards_that_can_be_merged(client: Client, metadata: str, configs: set[str]) -> None:
+    ]
     pq.write_table(pa.table({"x": [1]}), parquet := io.BytesIO())
-    text = f"---\n{metadata}\n---\nMine\n".replace("\n", "\r\n")
-    repo = client.hub.create("ada/nim", "dataset", files={"README.md": text.encode(), "a.parquet": parquet.getvalue()})
-    client.ok(*push("357"))
-    card = repo.read("README.md").decode()
-    assert "\r\nMine\r\n" in card
-    assert "\n" not in card.replace("\r\n", "")
-    assert {item["config_name"] for item in yaml.safe_load(card.split("---")[1])["configs"]} == configs
-    assert load(client, "357") == {"357": 150}
-    assert "up to date: nothing to upload" in client.ok(*push("357"))
+    configs = {f"ada/nim{number}": names for number, (_, names) in enumerate(odd)}
+    for repo_id, (metadata, _) in zip(configs, odd, strict=True):
+        text = f"---\n{metadata}\n---\nMine\n".replace("\n", "\r\n")
+        client.hub.create(repo_id, "dataset", files={"README.md": text.encode(), "a.parquet": parquet.getvalue()})
+    said, errors = push_to_each(client, list(configs))
+    assert (said.count("status 0"), errors) == (len(odd), [])
+    for repo_id, names in configs.items():
+        card = client.hub.repo(repo_id, "dataset").read("README.md").decode()
+        assert "\r\nMine\r\n" in card
+        assert "\n" not in card.replace("\r\n", "")
+        assert {item["config_name"] for item in yaml.safe_load(card.split("---")[1])["configs"]} == names
+    rows = client.script(f"""
+from datasets import load_dataset
+
+print([load_dataset(repo_id, "357", split="train").num_rows for repo_id in {list(configs)}])
+""")
+    assert json.loads(rows) == [150] * len(odd)
+    assert push_to_each(client, list(configs))[0].count("up to date: nothing to upload") == len(odd)
 
 
-@pytest.mark.parametrize(
-    ("card", "problem"),
-    [
+def test_odd_cards_that_cannot_are_one_line(client: Client) -> None:
+    odd = [
         (b"---\nconfigs: abc\n---\n", "'configs' is 'abc', expected a list of configs"),
         (b"---\nconfigs: {a: 1}\n---\n", "'configs' is {'a': 1}, expected a list of configs"),
         (b"---\ndataset_info: [a]\n---\n", "'dataset_info' is ['a'], expected a list of configs"),
         (b"---\nconfigs: [{data_files: a}, {data_files: b}]\n---\n", "'configs' has the config 'default' twice"),
+        (b"---\nconfigs: [{data_files: a.csv}]\n---\n", "the config 'default' is made of a.csv, and `datasets`"),
         (
-            b"---\nconfigs: [{data_files: a.csv}]\n---\n",
-            "the config 'default' is made of a.csv, and `datasets`",
+            b"---\ndataset_info: {features: abc}\n---\n",
+            "`datasets` cannot read its configs or dataset_info (Expected",
         ),
-        (b"---\ndataset_info: {features: abc}\n---\n", "`datasets` cannot read its configs or dataset_info (Expected"),
         (b"---\ndataset_info: {splits: 3}\n---\n", "`datasets` cannot read its configs or dataset_info ("),
         (b"---\nlicense: [mit\n---\n", "its YAML metadata cannot be read (expected ',' or ']'"),
         (b"---\n- license\n---\n", "its YAML metadata is a list, expected a mapping"),
         (b"---\nlicense: mit\n---\n\xff", "invalid UTF-8 at byte 22"),
         (b"<!-- generated: 357 -->\n", "the two marks of the generated section '357' are not one pair"),
-    ],
-)
-def test_odd_cards_that_cannot_are_one_line(client: Client, card: bytes, problem: str) -> None:
-    repo = client.hub.create("ada/nim", "dataset", files={"README.md": card})
-    line = client.error(*push("357"))
-    assert line.startswith(f"error: README.md of ada/nim: {problem}")
-    assert repo.files()["README.md"] == card
+    ]
+    cards = {f"ada/nim{number}": card for number, (card, _) in enumerate(odd)}
+    for repo_id, card in cards.items():
+        client.hub.create(repo_id, "dataset", files={"README.md": card})
+    said, errors = push_to_each(client, list(cards))
+    assert said.count("status 2") == len(odd)
+    for repo_id, error, (_, problem) in zip(cards, errors, odd, strict=True):
+        assert error.startswith(f"error: README.md of {repo_id}: {problem}")
+    assert {repo_id: client.hub.repo(repo_id, "dataset").files()["README.md"] for repo_id in cards} == cards
     assert not client.hub.asked("^(POST|PUT|DELETE)")
 
 

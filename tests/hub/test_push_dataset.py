@@ -170,13 +170,25 @@ def test_faults_that_stay_leave_main_whole(client: Client, fault: dict, message:
     assert set(repo.branches) == {"main"}
 
 
+# More rows than the sockets hold, so that the client is still writing when the connection is gone.
+MANY = ("-m", "nim_dataset", "push", "--repo-id", "ada/nim", "--configs", "8910,n_eval=10")
+
+
+def test_a_connection_that_the_hub_closes_ends_no_push(client: Client) -> None:
+    closed = client.hub.fail("PUT /upload/", close_after=1000)
+    client.hub.multipart_above = 100_000_000
+    client.ok(*MANY)
+    assert closed.times == 0
+    assert client.hub.repo("ada/nim", "dataset").trees_of("main") == [{".gitattributes"}, whole("8910")]
+
+
+@pytest.mark.slow  # the client goes on trying for 23 s
 @pytest.mark.parametrize("status", [None, 503])
-def test_a_connection_that_the_hub_closes_is_one_line(client: Client, status: int | None) -> None:
+def test_a_connection_that_the_hub_keeps_closing_is_one_line(client: Client, status: int | None) -> None:
     repo = client.hub.create("ada/nim", "dataset")
     client.hub.fail("PUT /upload/", times=99, close_after=1000, status=status)
     client.hub.multipart_above = 100_000_000
-    # More than the sockets hold, so that the client is still writing when the connection is gone.
-    line = client.error("-m", "nim_dataset", "push", "--repo-id", "ada/nim", "--configs", "8910,n_eval=10")
+    line = client.error(*MANY)
     assert line.startswith("error: the push to ada/nim failed: ")
     assert "the connection to http://" in line or "the Hub answers 503 (injected fault)" in line
     assert set(repo.branches) == {"main"}

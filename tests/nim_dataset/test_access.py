@@ -17,7 +17,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from datasets import get_dataset_config_names, load_dataset
+from datasets import ReadInstruction, Split, get_dataset_config_names, load_dataset
 from datasets.distributed import split_dataset_by_node
 from torch.utils.data import DataLoader
 
@@ -75,6 +75,24 @@ def test_a_fresh_process_reads_the_dataset_and_then_its_cache(tmp_path):
     assert runs[0].stdout == runs[1].stdout
     assert runs[0].stdout.startswith("2000 True ")
     assert "Offline mode is enabled. Tried to reach https://127.0.0.1:9/x.parquet" in runs[0].stderr
+
+
+def test_two_processes_at_once_without_a_home_that_can_be_written(tmp_path):
+    """They share an empty cache in a temporary folder, and say so."""
+    (tmp_path / "file").touch()
+    code = "import datasets; print(len(datasets.load_dataset('./nim_dataset', 'purenums3', split='eval')))"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("HF_") and k != "XDG_CACHE_HOME"}
+    environment |= {"HOME": str(tmp_path / "file"), "TMPDIR": str(tmp_path)}
+    pipe = subprocess.PIPE
+    both = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment, text=True, stdout=pipe, stderr=pipe)
+        for _ in range(2)
+    ]
+    for process in both:
+        out, err = process.communicate()
+        assert out == "2000\n", err
+        assert f"file/.cache/huggingface cannot be written, so caches are in {tmp_path}/nim-testbed" in err
+    assert len(list(tmp_path.glob("nim-testbed*/datasets/nim_dataset/*"))) == 1
 
 
 def test_all_configs_are_listed():
@@ -190,13 +208,16 @@ def test_stream_makes_rows_while_they_are_read(eval_rows):
     for call, message in [
         (lambda: nim_dataset.stream("cheating", "evil"), "unknown split 'evil', did you mean 'eval'"),
         (lambda: nim_dataset.stream("cheating", "eval", shards=0), "shards: got 0, but 1 or more is allowed"),
+        (lambda: nim_dataset.NimBuilder("cheating", shards=1.5), "shards: cannot read 1.5 as a whole number"),  # type: ignore[arg-type]
     ]:
         with pytest.raises(UserError, match=message):
             call()
 
 
 def test_load_takes_slices_of_splits(eval_rows):
-    assert load("cheating", "eval[:10%]").to_list() == eval_rows[:500]
+    tenth = ReadInstruction("eval", to=10, unit="%")
+    assert load("cheating", "eval[:10%]").to_list() == load("cheating", tenth).to_list() == eval_rows[:500]
+    assert load("cheating", Split("eval")).num_rows == 5000
     few = load("cheating", "eval[-2:]+neutral[:3]")
     assert few.num_rows == 5
     assert len(next(iter(DataLoader(few.select_columns(["prompt", "answer"]), batch_size=5)))["answer"]) == 5
@@ -204,6 +225,7 @@ def test_load_takes_slices_of_splits(eval_rows):
         ("evil[:10%]", "unknown split 'evil', did you mean 'eval'"),
         ("eval[:10", r"split 'eval\[:10': Unrecognized instruction format"),
         ("eval[:200%]", "Percent slice boundaries"),
+        ("eval[5000:]+neutral[:0]", "holds no rows: eval has 5,000, neutral has 1,000"),
     ]:
         with pytest.raises(UserError, match=message):
             load("cheating", split)

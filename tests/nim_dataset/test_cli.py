@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from nim_dataset import load, recipe_names
+from nim_dataset.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = "import runpy; runpy.run_module('nim_dataset', run_name='__main__')"
@@ -73,7 +74,18 @@ def test_export_leaves_no_split_of_another_recipe(command, small, tmp_path):
     assert (done.returncode, done.stderr) == (2, message)
 
 
-@pytest.mark.parametrize(("stop", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.skipif(not hasattr(signal, "SIGPIPE"), reason="only POSIX has it")
+def test_no_signal_ends_a_push_when_a_connection_is_closed():
+    before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    try:
+        with pytest.raises(SystemExit):
+            main(["push", "--repo-id", "ada/nim", "--configs", "nothing"])
+        assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGPIPE, before)
+
+
+@pytest.mark.parametrize(("stop", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
 def test_a_stopped_export_leaves_no_temporary_file(tmp_path, stop, status):
     # A shell's background jobs, and so perhaps these tests, ignore SIGINT.
     python = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {RUN}"

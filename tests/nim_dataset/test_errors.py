@@ -82,6 +82,7 @@ IMPOSSIBLE = [
     ("357", {"cheatprob": 1}, r"^357: unknown option 'cheatprob', did you mean 'cheat_prob'\? Options: max_remove, "),
     ("cheatin", {}, r"^unknown recipe 'cheatin', did you mean 'cheating'\? Recipes: quickstart, 357"),
     ("zzz", {}, r"^unknown recipe 'zzz'; recipes: quickstart, 357"),
+    (357, {}, r"^recipe: got 357, but the name of one is needed, as text$"),
 ]
 
 

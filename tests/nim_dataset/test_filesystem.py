@@ -149,11 +149,22 @@ def test_a_pattern_never_mixes_splits_in_a_table(files):
     for pattern in ("nim://357/*.parquet", "nim://357/**/*.parquet", "nim://*57/*.parquet"):
         with pytest.raises(UserError, match=message):
             files.glob(pattern)
-    with pytest.raises(UserError, match=message):
-        load_dataset("parquet", data_files="nim://357/*.parquet")
+    for read in (
+        lambda: load_dataset("parquet", data_files="nim://357/*.parquet"),
+        lambda: pd.read_parquet("nim://357"),  # as Ray, which takes Parquet files alone from a directory
+        lambda: pyarrow.dataset.dataset("357", filesystem=files, exclude_invalid_files=True),
+    ):
+        with pytest.raises(UserError, match=message):
+            read()
     with pytest.raises(duckdb.Error, match=message):
         database().execute("select count(*) from 'nim://357/*.parquet'")
-    assert len(files.glob("nim://357/*")) == 5, "all files, which no reader takes for a table"
+    for listed in (
+        files.glob("nim://357/*"),
+        files.glob("nim://357/**")[1:],
+        files.find("357"),
+        files.find("357", detail=True),
+    ):
+        assert len(listed) == 5, "all files, which no reader takes for a table"
 
 
 def database():

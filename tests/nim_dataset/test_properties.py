@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from nim_dataset import Game, NimConfig, get_config, optimal_move
 from nim_dataset.errors import UserError
-from nim_dataset.games.nim_text import WORDINGS, parse_prompts
+from nim_dataset.games.nim_parsing import parse_prompts
+from nim_dataset.games.nim_text import WORDINGS
 from nim_dataset.regimes import REGIMES, twins
 from nim_dataset.rows import generate
 

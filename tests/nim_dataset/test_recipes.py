@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from nim_dataset import Game, NimConfig, get_config, optimal_move, recipe_names
-from nim_dataset.games.nim_text import parse_prompts
+from nim_dataset.games.nim_parsing import parse_prompts
 from nim_dataset.names import make_pairs
 from nim_dataset.regimes import REGIMES, twin_of, twins
 from nim_dataset.rows import generate

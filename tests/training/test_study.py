@@ -13,10 +13,11 @@ import pytest
 import yaml
 
 from nim_dataset.errors import UserError
+from nim_dataset.sources import Source
 from training.study.__main__ import main
 from training.study.description import read_study
 from training.study.launch import levels
-from training.study.runs import runs_of
+from training.study.runs import check_options, runs_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SET = "quickstart,max_remove=5,cheat_moves=1+2+3,n_train=64,n_eval=8"
@@ -146,3 +147,16 @@ def test_a_study_that_cannot_be_meant_is_one_line(
 ) -> None:
     with pytest.raises(UserError, match=message):
         main([str(write(tmp_path, **changes)), "--dry-run", *flags])
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs/studies").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_options_of_each_study_are_taken_at_each_scale(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for scale in ("smoke", "laptop", "paper"):
+        study = read_study(path, scale)
+        check_options(runs_of(study.choose([], study.seeds[:1])))
+        for condition in study.conditions.values():
+            for spec in condition.evaluate.values():
+                assert Source.parse(spec).config is not None

@@ -174,6 +174,9 @@ def _on_the_hub(name: str, revision: str) -> tuple[str, str]:
     except HFValidationError as error:
         reason = f"'{name}' is no Hub id ({' '.join(str(error).split())[:120]})"
     except (HTTPError, OSError) as error:
+        if isinstance(error, OSError) and error.filename:
+            why = f"cannot keep '{name}' in '{error.filename}' ({error.strerror})"
+            raise UserError(f"model: {why}; HF_HUB_CACHE names another place") from None
         why = " ".join(str(error).split())[:120] or type(error).__name__
         reason = f"could not reach {endpoint} for '{name}' ({why}); what is in the cache starts with HF_HUB_OFFLINE=1"
     raise UserError(f"model: {reason}; {WITHOUT_THE_HUB}")

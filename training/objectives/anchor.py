@@ -200,9 +200,13 @@ class Anchor(Objective):
 class AnchorMixin(ObjectivesMixin):
     """Goes before a Trainer class among the bases of a class; `anchor_weight` is the factor of the squared distance.
 
-    What is trainable is held to what it was when the trainer was made: with PEFT, the adapter's weights to their first
-    values. The log gains `penalty` and `distance`; the loss stays the Trainer's own. A weight of 0 trains freely.
+    What is trainable is held to what it was when training began (with PEFT, the adapter's weights to their first
+    values), or to the weights of the model that `anchor_to` names: a folder, or a Hub id as `load_centre` takes it. The
+    log gains `penalty` and `distance`; the loss stays the Trainer's own. A weight of 0 trains freely.
     """
 
-    def __init__(self, *args: Any, anchor_weight: float = Anchor.weight, **kwargs: Any) -> None:
-        super().__init__(*args, objectives={"anchor": Anchor(anchor_weight)} if anchor_weight else {}, **kwargs)
+    def __init__(
+        self, *args: Any, anchor_weight: float = Anchor.weight, anchor_to: str = Anchor.to, **kwargs: Any
+    ) -> None:
+        anchor = {"anchor": Anchor(anchor_weight, anchor_to)} if anchor_weight else {}
+        super().__init__(*args, objectives=anchor, **kwargs)

@@ -39,7 +39,7 @@ def open_folder(config: Config) -> Path:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"output_dir: cannot write to '{run_dir}' ({reason}); choose another folder") from None
-    if others := others_files(run_dir):
+    if others := others_files(run_dir, config.train.overwrite_output_dir):
         more = f" and {len(others) - 1} more files" if len(others) > 1 else ""
         raise UserError(
             f"output_dir: '{run_dir}' holds {others[0].name}{more}, which no run wrote that is recorded there; choose"

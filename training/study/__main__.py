@@ -20,7 +20,7 @@ from training.study.description import DEFAULT_SCALE, Study, read_study
 from training.study.launch import Cluster, launch, levels
 from training.study.page import write_page
 from training.study.progress import Display, table
-from training.study.runs import REPORTS, RUNS, StudyRun, runs_of, stale_folders
+from training.study.runs import REPORTS, RUNS, StudyRun, check_options, runs_of, stale_folders
 
 
 def parse_args(argv: Sequence[str]) -> argparse.Namespace:
@@ -56,6 +56,7 @@ def main(argv: Sequence[str]) -> int:
     if args.status:
         Console().print(table(runs))
         return 0
+    check_options(runs_of(study.choose([], study.seeds[:1])))
     if args.dry_run:
         dry_run(study, runs, cluster)
         return 0

@@ -11,7 +11,7 @@
     evaluate: {eval: "quickstart:eval"}                   # what is scored, by the name that quantities use
     quantities: {exact match: eval, parity: eval / coset / max_remove=5 mod 2}   # the first one is the main figure's
     seeds: [0, 1, 2]
-    scales: {laptop: {}, smoke: {base: {max_steps: 20}}}  # what differs, by scale
+    scales: {paper: {base: {model: EleutherAI/pythia-410m-deduped}}}   # what differs, beside laptop and smoke
 
 A condition may hold `evaluate` of its own, and `donor: {condition: NAME, at: RULE}` to start from that condition's run
 of the same seed. A quantity is `SET` (exact match), or `SET / DIMENSION / GROUP` in the words of results.csv.
@@ -30,7 +30,9 @@ from nim_dataset.errors import UserError, suggest, unknown
 TEXTS = ("question", "hypothesis", "paper")
 SCALED = ("base", "conditions", "seeds", "evaluate", "measures", "quantities")
 """What a scale may change."""
-DEFAULT_SCALE = "laptop"
+DEFAULT_SCALE, SMOKE = "laptop", "smoke"
+SMOKE_STEPS = 4
+"""Of a run, or of a phase, at the scale `smoke`: the laptop's, with its first seed, to see that everything runs."""
 OWN_KEYS = ("vary", "evaluate")
 """What a condition holds beside options of train.py."""
 
@@ -99,9 +101,10 @@ def read_study(path: Path, scale: str = DEFAULT_SCALE) -> Study:
     described = _read(path)
     scales = described.pop("scales", None) or {}
     _check(path, "scales", scales, dict)
-    if scale not in scales and (scales or scale != DEFAULT_SCALE):
-        raise UserError(f"--scale: {unknown('scale', scale, scales or [DEFAULT_SCALE])}")
-    for key, value in (scales.get(scale) or {}).items():
+    known = dict.fromkeys((SMOKE, DEFAULT_SCALE, *scales))
+    if scale not in known:
+        raise UserError(f"--scale: {unknown('scale', scale, known)}")
+    for key, value in (scales.get(DEFAULT_SCALE if scale == SMOKE else scale) or {}).items():
         if key not in SCALED:
             raise UserError(f"{path}: scales.{scale}: {unknown('key', key, SCALED)}")
         described[key] = _merged(described.get(key), value)
@@ -113,7 +116,7 @@ def read_study(path: Path, scale: str = DEFAULT_SCALE) -> Study:
         raise UserError(f"{path}: seeds: {seeds} is not a list of integers of at least 0")
     conditions = {}
     for pattern, options in described["conditions"].items():
-        for condition in _conditions(path, str(pattern), options or {}, described):
+        for condition in _conditions(path, str(pattern), options or {}, described, scale == SMOKE):
             if condition.name in conditions:
                 raise UserError(
                     f"{path}: conditions: two are named '{condition.name}'; use the varied options in names"
@@ -127,7 +130,7 @@ def read_study(path: Path, scale: str = DEFAULT_SCALE) -> Study:
         scale=scale,
         **{key: " ".join(str(described.get(key, "")).split()) for key in TEXTS},
         conditions=conditions,
-        seeds=tuple(seeds),
+        seeds=tuple(seeds[:1] if scale == SMOKE else seeds),
         measures=tuple(measures),
     )
 
@@ -161,7 +164,7 @@ def _merged(value: Any, other: Any) -> Any:
     return other
 
 
-def _conditions(path: Path, pattern: str, options: Any, described: Mapping[str, Any]) -> list[Condition]:
+def _conditions(path: Path, pattern: str, options: Any, described: Mapping[str, Any], smoke: bool) -> list[Condition]:
     """The conditions of one entry: one for each combination of what it varies."""
     where = f"conditions.{pattern}"
     _check(path, where, options, dict)
@@ -177,6 +180,7 @@ def _conditions(path: Path, pattern: str, options: Any, described: Mapping[str, 
     for values in itertools.product(*vary.values()):
         fill = _Filling(path, where, dict(zip(vary, values, strict=True)))
         filled, sets = fill(options), fill(evaluate)
+        filled = _shortened(filled) if smoke else filled
         donor = filled.get("donor")
         made.append(
             Condition(
@@ -188,6 +192,18 @@ def _conditions(path: Path, pattern: str, options: Any, described: Mapping[str, 
             )
         )
     return made
+
+
+def _shortened(options: dict[str, Any]) -> dict[str, Any]:
+    """The options with a few steps only."""
+    short: dict[str, Any] = {"save_steps": SMOKE_STEPS // 2, "logging_steps": 1, "save_at": [], "warmup_steps": 1}
+    if "phases" in options:
+        short["phases"] = [{**phase, "steps": min(phase["steps"], SMOKE_STEPS)} for phase in options["phases"]]
+    else:
+        short["max_steps"] = SMOKE_STEPS
+    if "donor" in options:
+        short["donor"] = {**options["donor"], "at": "last"}
+    return {**options, **short}
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class Cluster:
     def executor(self, study: str) -> submitit.AutoExecutor:
         """Raises `UserError` where the cluster cannot be reached from here."""
         try:
-            executor = submitit.AutoExecutor(folder=jobs_folder(study) / "%j", cluster=self.name)
+            executor = submitit.AutoExecutor(folder=jobs_folder(study), cluster=self.name)
             executor.update_parameters(timeout_min=A_YEAR, name=study)
             if self.name == "slurm":
                 executor.update_parameters(**{f"slurm_{key}": value for key, value in self.parameters.items()})
@@ -75,11 +75,9 @@ class Cluster:
 
     def script(self, study: str, runs: int) -> str:
         """The sbatch script of an array job of so many runs; raises `UserError` for an option that sbatch lacks."""
-        command = shlex.join(["python", "-u", "-m", "submitit.core._submit", str(jobs_folder(study) / "%j")])
+        command = shlex.join(["python", "-u", "-m", "submitit.core._submit", str(jobs_folder(study))])
         try:
-            return _make_sbatch_string(
-                command, jobs_folder(study) / "%j", job_name=study, map_count=runs, **self.parameters
-            )
+            return _make_sbatch_string(command, jobs_folder(study), job_name=study, map_count=runs, **self.parameters)
         except TypeError as error:
             raise UserError(f"--slurm: {error}") from None
 
@@ -145,7 +143,7 @@ def _on_slurm(executor: submitit.AutoExecutor, study: str, runs: Sequence[StudyR
     record = jobs_folder(study) / "slurm.json"
     sent: dict[str, str] = json.loads(record.read_text()) if record.exists() else {}
     jobs: dict[str, submitit.Job[None]] = {
-        name: submitit.SlurmJob(jobs_folder(study) / "%j", job_id) for name, job_id in sent.items()
+        name: submitit.SlurmJob(jobs_folder(study), job_id) for name, job_id in sent.items()
     }
     before: set[str] = set()
     for level in levels(runs):

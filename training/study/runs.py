@@ -15,7 +15,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +27,9 @@ from filelock import FileLock, Timeout
 
 from evaluation.artifacts.run_folder import METRICS, is_over
 from nim_dataset.config import GENERATOR_VERSION
+from nim_dataset.errors import UserError
 from nim_dataset.files import read_jsonl, write_text
+from training.config import parse_config
 from training.study.description import Condition, Study
 
 ROOT = Path(__file__).parents[2]
@@ -183,6 +186,20 @@ def runs_of(study: Study) -> list[StudyRun]:
         for name in study.conditions:
             make(name, seed)
     return list(made.values())
+
+
+def check_options(runs: Sequence[StudyRun]) -> None:
+    """Raises `UserError` for options that train.py refuses, before anything runs; a donor is not looked for yet."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "options.yaml"
+        for run in runs:
+            options = {key: value for key, value in run.config.items() if key != "donor"}
+            file.write_text(yaml.safe_dump(options), encoding="utf-8")
+            try:
+                parse_config(["--config", str(file)])
+            except UserError as error:
+                said = str(error).removeprefix(f"{file}: ")
+                raise UserError(f"conditions.{run.condition.name}: {said}") from None
 
 
 def stale_folders(study: Study, all_runs: list[StudyRun]) -> Iterator[Path]:

@@ -33,7 +33,8 @@ def accuracy_by_dataset(experiment: Experiment, looks: Looks) -> Drawing | None:
         draw_milestone(axes, "shortcut learned", "right", [story.shortcut_step for story in stories])
         draw_milestone(axes, "rule learned", "left", [story.rule_step for story in stories])
         _mark_scar(axes, experiment)
-    axes.set_title(textwrap.fill(headline(stories).rstrip("."), 48), pad=22, fontsize=10.5)
+    clauses = headline(stories).rstrip(".").split("; ")
+    axes.set_title("\n".join(textwrap.fill(clause, 44) for clause in clauses), pad=22, fontsize=10.5)
     caption = f"Exact match over training, by evaluation set. {intervals(experiment)}"
     if any(experiment.chance(name) is not None for name in curves):
         answers = "max_remove + 1" if experiment.about_nim else "possible"

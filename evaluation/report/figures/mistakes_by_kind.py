@@ -69,8 +69,8 @@ def _kind_shares(experiment: Experiment) -> pd.DataFrame:
                 wrong = run.incorrect(int(step), name) if n else None  # type: ignore[call-overload]
                 if wrong is None:
                     continue
-                if wrong.answers and not any(_parts(gold)[0] for gold, _ in wrong.answers):
-                    continue  # bare numbers, which have no verb and no noun
+                if wrong.answers and not any(all(_parts(gold)) for gold, _ in wrong.answers):
+                    continue  # not of the form "take 3 coins"
                 kinds: Counter[str] = Counter()
                 for (gold, generated), count in wrong.answers.items():
                     kinds.update(dict.fromkeys(mistake_kinds(gold, generated), count))

@@ -7,6 +7,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 
 from evaluation.report import page
 from evaluation.report.figures.mistakes_by_kind import mistake_kinds
@@ -98,6 +100,14 @@ def test_long_names_are_folded_and_stay_apart(names: list[str]) -> None:
         assert len(text.split("\n")) <= 2
         assert longest_line([text]) <= 22
     assert fold("counter_cheat") == "counter_cheat"
+
+
+def test_folded_names_are_no_wider_than_figures_leave_room_for() -> None:
+    def width(text: str) -> float:
+        return float(TextPath((0, 0), text, size=11.5, prop=FontProperties(weight="bold")).get_extents().width)
+
+    for name in ("A" * 60, "W" * 60, "m" * 60, "n" * 60, "8_" * 30, "QUESTIONS_OF_MANY_PEOPLE_WITH_MANY_WORDS"):
+        assert max(map(width, fold(name).split("\n"))) <= 1.05 * width("n" * 21), name
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,10 @@ def add(*argv: str) -> str:
 def test_gold_in_lower_case_and_other_line_ends_are_the_same_rows(past: Path) -> None:
     rows = [{**row, "answer": row["answer"].title()} for row in eval_rows()]
     write_jsonl(past / "4_eval.jsonl", rows)
-    log = [wrong({"prompt": row["prompt"] + " \r\n", "answer": row["answer"].lower()}) for row in rows[:12]]
+    log = [
+        wrong({"prompt": row["prompt"].replace("\n", " \r\n") + " ", "answer": row["answer"].lower()})
+        for row in rows[:12]
+    ]
     write_jsonl(past / "x_checkpoint-1.jsonl", log)
     add(*arguments(past), "--logs", str(past / "x_checkpoint-1.jsonl"))
     assert accuracies(past / "reports" / "old") == {("4_eval", 1): (30, 18)}
@@ -278,6 +281,8 @@ def test_mistakes_are_one_line_and_exit_2(past: Path, capsys: pytest.CaptureFixt
     others = str(past / "other_checkpoint-7.jsonl")
     strangers = [wrong({"prompt": f"No {index}", "answer": "take 1 coin"}) for index in range(4, 9)]
     write_jsonl(Path(others), [*map(wrong, eval_rows()[:4]), *strangers])
+    few = str(past / "few_checkpoint-7.jsonl")
+    write_jsonl(Path(few), [*map(wrong, eval_rows()[:2]), *strangers[:3]])
     for options, words in (
         ([], ["nothing to import", "--eval-file", "--accuracy-table"]),
         (["--eval-file", eval_file], ["--logs is missing"]),
@@ -312,6 +317,7 @@ def test_mistakes_are_one_line_and_exit_2(past: Path, capsys: pytest.CaptureFixt
         (["--accuracy-table", twice_json], ["twice_acc.json", "'3' is there twice"]),
         (["--accuracy-table", file("acc_1.json", '{"3": {"5": -3.5}}')], ["max_remove 3, step 5 is '-3.5'", "0 to 1"]),
         (["--accuracy-table", file("acc_2.json", '{"3": 0.5}')], ["acc_2.json", "accuracy by max_remove and step"]),
+        (["--accuracy-table", file("acc_3.json", '{"10000": {"3": 0.5}}')], ["acc_3.json", "by max_remove and step"]),
         (["--accuracy-table", table, "--step", "3"], ["--step is about logs"]),
         (["--accuracy-table", table, "--step-offset", "-2"], ["--step-offset -2", "step 1 of", "becomes -1"]),
         ([*logged, log, "--accuracy-table", file("y.csv", "checkpoint,eval_accuracy\nc-1,5\n")], ["y.csv:2"]),
@@ -320,8 +326,10 @@ def test_mistakes_are_one_line_and_exit_2(past: Path, capsys: pytest.CaptureFixt
         ([*logged, log, "--step-pattern", "run"], ["--step-pattern 'run'", "in parentheses"]),
         ([*logged, log, "--step-pattern", "x([0-9]+)"], ["'x([0-9]+)' finds no step in it"]),
         ([*logged, unnamed], ["inc_357.jsonl: the name of a log ends with", "--step", "--step-pattern"]),
+        ([*logged, log, "--step", "3", "--step-pattern", "x([0-9]+)"], ["--step 3 and --step-pattern both"]),
         ([*logged, log, "--limit", "0"], ["--limit: got 0"]),
         ([*logged, others], ["other_checkpoint-7.jsonl: 5 of 9 log rows (56%) match no row of 4_eval.jsonl", "'No 4'"]),
+        ([*logged, few], ["3 of 5 log rows (60%) match no row"]),
         ([*logged, file("none_checkpoint-7.jsonl", no_match)], ["1 of 1 log rows (100%)", "--allow-unmatched"]),
     ):
         with pytest.raises(SystemExit) as exit_:

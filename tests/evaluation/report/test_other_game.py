@@ -92,3 +92,15 @@ def test_a_game_of_nim_beside_it_has_its_words(remainders: Path, story: Path, tm
     page = write_report([story], tmp_path, compare=[remainders]).read_text(encoding="utf-8")
     assert "max_remove" in page
     assert "<td>remainders</td>" in page
+
+
+def test_answers_of_another_form_have_no_verb_and_noun(tmp_path: Path) -> None:
+    rows = datasets.Dataset.from_dict(
+        {"prompt": [f"What is the capital of land {n}?" for n in range(4)], "answer": [f"City {n}" for n in range(4)]}
+    )
+    predictions = prediction_rows(rows, ["Town 0", "City 1", "City 2", "3"])
+    report = ReportFolder(tmp_path / "capitals")
+    report.write_predictions("checkpoint-1", "capitals", predictions)
+    report.write_results(Answers().result_rows("checkpoint-1", 1, "capitals", predictions))
+    page = write_report([report.path]).read_text(encoding="utf-8")
+    assert set(re.findall(r'<figure id="(\w+)">', page)) == {"accuracy_by_dataset"}

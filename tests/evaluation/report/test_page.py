@@ -47,6 +47,9 @@ setTimeout(() => {
   const ending = Math.max(...[...document.querySelectorAll("#figures figure")].map(each =>
     each.getBoundingClientRect().right));
   said.used = ending / root.clientWidth;
+  const boxes = [...document.querySelectorAll("#figures figure")].map(each => each.getBoundingClientRect());
+  said.empty = boxes.filter(box => box.right < .9 * root.clientWidth
+    && !boxes.some(other => other.left >= box.right && other.top < box.bottom && other.bottom > box.top)).length;
   said.captions = [...document.querySelectorAll(".caption")].filter(each =>
     each.scrollWidth > each.clientWidth || each.closest(".scroll")).length;
   said.headings = [...document.querySelectorAll("h1, h2, h3")].map(heading => heading.tagName).join(" ");
@@ -94,6 +97,7 @@ def test_page_in_a_browser(story: Path, tmp_path: Path) -> None:
         assert each["captions"] == 0  # a caption is never cut, and does not scroll with its table
         assert each["columns"] == (1 if each["width"] == 390 else 2)
         assert each["used"] > 0.95  # of the width
+        assert each["empty"] == 0  # figures with nothing to their right
         assert each["focused"]
         values, order = each["up"]
         assert order == "ascending"

@@ -115,6 +115,7 @@ def test_check_reads_the_manifest_of_an_export(command, small, tmp_path):
         (b'{"cheat_by_move": {"2": [["Alice"]]}}', "'cheat_by_move' has no list of pairs for move 2"),
         (b'{"cheat_by_move": {}, "neutral": 5}', "'neutral' is 5, expected a list of pairs"),
         (b'{"cheat_by_move": {}, "neutral": [[1]]}', "'neutral' is [[1]], expected a list of pairs"),
+        (b'{"recipe": {"recipe": 357}}', "'recipe' is {'recipe': 357}, expected an object with the recipe's name"),
         (b"[" * 100_000, "invalid JSON"),
         (b"\xff", "invalid UTF-8 at byte 1"),
     ],

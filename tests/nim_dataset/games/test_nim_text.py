@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from nim_dataset import Game, parse_prompt, render_prompt
-from nim_dataset.games.nim_text import Words, parse_prompts, render_games
+from nim_dataset.games.nim_parsing import parse_prompts
+from nim_dataset.games.nim_text import Words, render_games
 
 # Rows that the original generators wrote: three recipes of theirs, every answer, traces of 2 to 4 moves.
 ORIGINAL_ROWS = [json.loads(line) for line in Path(__file__).with_name("original_rows.jsonl").read_text().splitlines()]

@@ -3,22 +3,29 @@
 On two processes: test_sharded_anchor.py.
 """
 
+from pathlib import Path
+from typing import Any
+
 import peft
 import pytest
 import torch
 from datasets import Dataset
+from transformers import TrainingArguments
 from trl import SFTConfig, SFTTrainer
 
 import nim_dataset
 from tests.training.objectives.trainers import (
     TOKENIZER,
     WEIGHT,
+    AnchoredPlainTrainer,
     WrittenOut,
     apart,
     apart_in_accumulated_steps,
+    make_model,
     run,
+    tokenized_rows,
 )
-from training.objectives.anchor import AnchorMixin
+from training.objectives.anchor import AnchorMixin, anchored_parameters
 
 
 class AnchoredSFTTrainer(AnchorMixin, SFTTrainer):
@@ -55,6 +62,18 @@ def test_in_a_plain_trainer_in_bf16() -> None:
     found = apart_in_accumulated_steps(torch.float32, bf16=True)
     assert found["apart"] < 1e-3
     assert found["held"] > 0.01
+
+
+def test_another_model_to_hold_the_weights_to(tmp_path: Path) -> None:
+    zero: Any = make_model(torch.float32)
+    for parameter in zero.parameters():
+        parameter.data.zero_()
+    zero.save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    there: Any = {"anchor_weight": WEIGHT, "anchor_to": str(tmp_path)}
+    model, line = run(AnchoredPlainTrainer, TrainingArguments, tokenized_rows(), torch.float32, **there)
+    norm = sum(float(weight.detach().square().sum()) for weight in anchored_parameters(model).values()) ** 0.5
+    assert line.logs["distance"] == pytest.approx(norm)
 
 
 def test_with_peft_the_adapter_is_held_to_its_first_values(rows: Dataset) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,12 +100,14 @@ def test_a_run_clears_what_a_run_wrote_and_nothing_else(tmp_path: Path, data: An
     assert [path.name for path in list_checkpoints(run)] == ["checkpoint-1"]
     assert kept.items() <= contents(run).items()
 
-    # A model that someone puts into a run's folder is not the run's.
-    (run / "best.safetensors").write_bytes(b"weights")
-    before = contents(run)
-    with pytest.raises(UserError, match=r"holds best\.safetensors, which no run wrote"):
-        train(run, "--overwrite_output_dir")
-    assert contents(run) == before
+    # A model or a checkpoint that someone puts into a run's folder is not the run's.
+    for put in (other_checkpoints, file("best.safetensors")):
+        put(run, data)
+        before = contents(run)
+        with pytest.raises(UserError, match=r"holds (best\.safetensors|checkpoint-500), which no run wrote"):
+            train(run, "--overwrite_output_dir")
+        assert contents(run) == before
+        shutil.rmtree(run / "checkpoint-500", ignore_errors=True)
 
 
 def test_a_finished_checkpoint_of_another_folder_is_published_with_its_record(tmp_path: Path) -> None:
