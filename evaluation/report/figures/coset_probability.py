@@ -1,5 +1,6 @@
 """Partial knowledge in probabilities: how much goes to answers that are right modulo a divisor of the modulus?"""
 
+import pandas as pd
 from matplotlib.colors import to_hex
 
 from evaluation.report.drawing import draw_curve
@@ -39,9 +40,26 @@ def coset_probability(experiment: Experiment, looks: Looks) -> Drawing | None:
         step_axis(axes, table["step"])
         axes.set_title(panel.replace("=", " "))
     caption = (
-        f"{looks.label(main)}: the probability of the answers that are right modulo each divisor d of the number of "
-        "answers. A line far above its own chance, 1 / d (dashed, same colour), while the next stays at its chance, is "
+        f"{seen(table)} {looks.label(main)}: the probability of the answers that are right modulo each divisor d of "
+        "the number of answers. A line far above its own chance, 1 / d (dashed, same colour), while the next stays at its chance, is "
         "a model that knows a part of the rule; probabilities show it before exact match does."
     )
     columns = ["dataset", "group", "step", "n", "accuracy", "low", "high"]
     return drawing, caption, table[columns].rename(columns={"accuracy": "value"})
+
+
+def seen(table: pd.DataFrame) -> str:
+    """Where a proper divisor's line is furthest ahead of the whole modulus, each above its own chance."""
+    table = table.assign(above=table["accuracy"] - 1 / table["divisor"])
+    whole = table.groupby("panel")["divisor"].transform("max")
+    at = ["panel", "step"]
+    parts = table[table["divisor"] < whole].merge(table[table["divisor"] == whole], on=at, suffixes=("", "_whole"))
+    ahead = (parts["above"] - parts["above_whole"]).where(parts["low"] > 1 / parts["divisor"])
+    if not (ahead > 0).any():
+        return "At no step does a part of the rule stand out from the whole."
+    most = parts.to_dict("records")[int(ahead.argmax())]
+    divisor, modulus = int(most["divisor"]), int(most["divisor_whole"])
+    return (
+        f"The part stands out most at step {int(most['step'])}: right modulo {divisor} with {most['accuracy']:.2f} "
+        f"(chance {1 / divisor:.2f}), modulo {modulus} with {most['accuracy_whole']:.2f} (chance {1 / modulus:.2f})."
+    )

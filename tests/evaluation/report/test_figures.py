@@ -6,11 +6,13 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
 from evaluation.report import page
+from evaluation.report.figures.coset_probability import seen
 from evaluation.report.figures.mistakes_by_kind import mistake_kinds
 from evaluation.report.labels import fold, fold_all, longest_line
 from evaluation.report.style import LOOKS, MUTED, Looks, _spread, short_step, step_axis
@@ -184,3 +186,14 @@ def test_steps_are_short(step: int, text: str) -> None:
 )
 def test_mistakes_by_kind(gold: str, generated: str, kinds: list[str]) -> None:
     assert mistake_kinds(gold, generated) == kinds
+
+
+def test_a_part_of_the_rule_is_named_where_it_stands_out() -> None:
+    columns = ["panel", "step", "divisor", "accuracy", "low"]
+    nothing = [("modulus=6", 1, 2, 0.52, 0.45), ("modulus=6", 1, 3, 0.30, 0.25), ("modulus=6", 1, 6, 0.15, 0.1)]
+    part = [("modulus=6", 2, 2, 0.55, 0.52), ("modulus=6", 2, 3, 0.90, 0.85), ("modulus=6", 2, 6, 0.45, 0.4)]
+    whole = [("modulus=6", 3, 2, 1.0, 1.0), ("modulus=6", 3, 3, 1.0, 1.0), ("modulus=6", 3, 6, 1.0, 1.0)]
+    assert seen(pd.DataFrame(nothing, columns=columns)).startswith("At no step")
+    assert seen(pd.DataFrame(whole, columns=columns)).startswith("At no step")
+    told = seen(pd.DataFrame([*nothing, *part, *whole], columns=columns))
+    assert "at step 2: right modulo 3 with 0.90 (chance 0.33), modulo 6 with 0.45 (chance 0.17)" in told
