@@ -41,8 +41,8 @@ def coset_probability(experiment: Experiment, looks: Looks) -> Drawing | None:
         axes.set_title(panel.replace("=", " "))
     caption = (
         f"{seen(table)} {looks.label(main)}: the probability of the answers that are right modulo each divisor d of "
-        "the number of answers. A line far above its own chance, 1 / d (dashed, same colour), while the next stays at its chance, is "
-        "a model that knows a part of the rule; probabilities show it before exact match does."
+        "the number of answers. A line far above its own chance, 1 / d (dashed, same colour), while the next stays at "
+        "its chance, is a model that knows a part of the rule; probabilities show it before exact match does."
     )
     columns = ["dataset", "group", "step", "n", "accuracy", "low", "high"]
     return drawing, caption, table[columns].rename(columns={"accuracy": "value"})
