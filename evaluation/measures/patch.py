@@ -135,14 +135,19 @@ class Patch(Measure):
             unpatched = batch.answers(batch.logits(stream.model))
         for index, log_p_C in enumerate(unpatched):
             found[index].append(cell(cases[index], 0, NONE, log_p_C))
-        many = batch.repeated(len(swaps))
         for layer in range(len(stream)):
-            states = torch.cat([swap.applied(base[layer], source[layer]) for swap in swaps.values()])
-            with stream.taken_from(layer, states):
-                answers = many.answers(many.logits(stream.model))
-            for number, (place, swap) in enumerate(swaps.items()):
+            states = {place: swap.applied(base[layer], source[layer]) for place, swap in swaps.items()}
+            answers = dict.fromkeys(swaps, unpatched)
+            # What the twins share (all but the names, at layer 0) need not be run again.
+            if changed := [place for place, states_STD in states.items() if not torch.equal(states_STD, base[layer])]:
+                many = batch.repeated(len(changed))
+                with stream.taken_from(layer, torch.cat([states[place] for place in changed])):
+                    patched = many.answers(many.logits(stream.model))
+                for number, place in enumerate(changed):
+                    answers[place] = patched[number * len(cases) : (number + 1) * len(cases)]
+            for place, swap in swaps.items():
                 for index in swap.cases:
-                    found[index].append(cell(cases[index], layer, place, answers[number * len(cases) + index]))
+                    found[index].append(cell(cases[index], layer, place, answers[place][index]))
         return found
 
     def results(self, records: Sequence[Mapping[str, Any]]) -> list[Row]:
