@@ -4,11 +4,11 @@
         --datasets cheating:eval notcheating:eval old_eval.jsonl --output reports/cheating
 
 Each model is loaded once, and each measure (`--measures`, by default the greedy answers and the probability of each
-possible one) looks at it on all sets. What
-a measure found on a set is written when all its rows are done, by renaming a finished file, and results are always made
-from the files that are there. So a sweep that was interrupted continues where it stopped, sets, checkpoints and
-measures can be added later, and nothing is scored twice. `evaluation/artifacts/report_folder.py` tells what the output
-folder holds, `sweep_settings.py` beside it what may be mixed in it.
+possible one) looks at it on all sets. What a measure found on a set is written when all its rows are done, by renaming
+a finished file, and results are always made from the files that are there. So a sweep that was interrupted continues
+where it stopped, sets, checkpoints and measures can be added later, and nothing is scored twice.
+`evaluation/artifacts/report_folder.py` tells what the output folder holds, `sweep_settings.py` beside it what may be
+mixed in it.
 
 Exit status: 0 when all is scored, 1 when a checkpoint is broken, 2 for a user's mistake or a full disk, 130 for Ctrl-C.
 """
