@@ -130,7 +130,7 @@ def predict(
         try:
             pads = not mine or _ignores_padding(unwrapped, tokenizer)
             for rows, batch in _batches(tokenizer, prompts, mine, batch_size, pads):
-                _check_rows(unwrapped, rows, batch, max_new_tokens)
+                check_rows(unwrapped, rows, batch, max_new_tokens)
                 decoded.update(zip(rows, _decode(unwrapped, tokenizer, batch, max_new_tokens), strict=True))
                 bar.update(len(rows) * world)
         except UserError as raised:
@@ -210,7 +210,7 @@ def _decode(
     return [text.strip() for text in tokenizer.batch_decode(answers, skip_special_tokens=True)]
 
 
-def _check_rows(model: PreTrainedModel, rows: list[int], ids: list[list[int]], max_new_tokens: int) -> None:
+def check_rows(model: PreTrainedModel, rows: list[int], ids: list[list[int]], max_new_tokens: int) -> None:
     """`check_fits` row by row; its error names the row."""
     for row, row_ids in zip(rows, ids, strict=True):
         try:

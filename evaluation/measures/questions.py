@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from evaluation.measures.answer_tree import AnswerTree, Question
 from evaluation.measures.measure import CannotMeasureError, Subject
-from evaluation.predict import check_fits, encode_answers, encode_prompts, evaluating
+from evaluation.predict import check_rows, encode_answers, encode_prompts, evaluating
 from nim_dataset.config import Position
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ def ask(
             Asked(row, Question(tuple(prompt), tree, ends), moves, answers.index(columns["answer"][row]), cheat)
         )
     longest = max(len(path) for each in asked for path in each.question.tree.paths)
-    check_fits(model, prompts, max(map(len, prompts)) + longest)
+    check_rows(model, [each.row for each in asked], prompts, longest)
     return asked
 
 
