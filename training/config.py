@@ -79,7 +79,7 @@ class Config:
         nested: dict[str, Any] = {"objectives": objectives} if objectives else {}
         if self.donor is not None:
             nested["donor"] = dataclasses.asdict(self.donor)
-        if len(self.phases) > 1 or self.phases[0].until:
+        if "phases" in self.given:
             nested["phases"] = [phase.described() for phase in self.phases]
             values = {name: value for name, value in values.items() if name not in ONE_PHASE}
         return yaml.safe_dump(values | nested, sort_keys=False)
@@ -141,7 +141,7 @@ def parse_config(argv: Sequence[str]) -> Config:
             train.resume_from_checkpoint = None
         elif "overwrite_output_dir" not in flagged and "resume_from_checkpoint" in flagged:
             train.overwrite_output_dir = False
-    given = [*from_file, *flagged]
+    given = [*from_file, *flagged, *(["phases"] if phases else [])]
     if phases:
         if twice := next((name for name in ONE_PHASE if name in given), None):
             raise UserError(f"{twice}: the run has phases, each of which says its own; leave it out")
@@ -151,6 +151,12 @@ def parse_config(argv: Sequence[str]) -> Config:
             raise UserError(
                 "dataloader_num_workers: a phase with `until` takes none, since they would read ahead of it"
             )
+    if donor is not None and model.revision != ModelConfig.revision:
+        raise UserError(
+            f"revision: '{model.revision}' contradicts donor, whose checkpoint says which weights; leave it out"
+        )
+    if train.anchor_to != TrainConfig.anchor_to and not train.anchor_weight:
+        raise UserError(f"anchor_to: '{train.anchor_to}' holds nothing with an anchor_weight of 0; leave it out")
     if donor is not None:
         model.model, model.revision = str(donor.checkpoint()), ModelConfig.revision
     if "output_dir" not in given:

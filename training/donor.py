@@ -1,6 +1,5 @@
 """Starting from another run's checkpoint: `donor: {run: runs/NAME, at: first eval >= 0.95}`."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,19 +32,27 @@ class Donor:
                 raise UserError(f"{where}: donor: {unknown('key', str(key), ('run', 'at'))}")
         return cls(str(value["run"]), str(value.get("at", "last")))
 
+    def check(self) -> None:
+        """Raises `UserError` where `at` can be no checkpoint of any run."""
+        if self.at.startswith("first "):
+            StopRule.parse(self.at.removeprefix("first "), "donor.at")
+        elif self.at != "last" and not self.at.isdigit():
+            raise UserError(f"donor.at: '{self.at}' is no checkpoint; {FORM}")
+
     def checkpoint(self) -> Path:
         """The folder of the weights; raises `UserError` where the run has no such checkpoint."""
+        self.check()
         run = Path(self.run)
         checkpoints = {step_of(path): path for path in list_checkpoints(run)} if run.is_dir() else {}
         if not checkpoints and not (run.is_dir() and is_over(run)):
             near = suggest(str(run), map(str, run.parent.glob("*/")) if run.parent.is_dir() else [])
             raise UserError(f"donor.run: '{run}' is no run with a checkpoint{near}")
         if self.at == "last":
-            return run if is_over(run) else checkpoints[max(checkpoints)]
+            if not is_over(run):
+                raise UserError(f"donor.at: '{run}' is not over, so its last checkpoint may change; give a step")
+            return run
         if self.at.startswith("first "):
             return checkpoints[self._first(run, checkpoints)]
-        if not self.at.isdigit():
-            raise UserError(f"donor.at: '{self.at}' is no checkpoint; {FORM}")
         if int(self.at) not in checkpoints:
             raise UserError(f"donor.at: '{run}' has no checkpoint of step {self.at}; it has {sorted(checkpoints)}")
         return checkpoints[int(self.at)]
@@ -58,12 +65,15 @@ class Donor:
         key = next((name for name in names if name in known), None)
         if key is None:
             raise UserError(f"donor.at: '{run}' has not logged '{rule.figure}'; it has {sorted(known - {'step'})}")
+        # As for `stop_at`: what was measured before the first step does not count, nor does what was not finite.
+        known_rows = (row for row in logged if row.get(key) is not None and row["step"] > 0)
+        measured = {int(row["step"]): float(row[key]) for row in known_rows}
         values: list[float] = []
-        for step, value in sorted({int(row["step"]): float(row[key]) for row in logged if key in row}.items()):
+        for step, value in sorted(measured.items()):
             values.append(value)
             if step in checkpoints and rule.is_met(values, lower_is_better=not key.endswith("exact_match")):
                 return step
         raise UserError(
             f"donor.at: '{rule.text}' held at no checkpoint of '{run}'; its last {rule.figure} is"
-            f" {json.dumps(values[-1])}; train it on, or lower the bar"
+            f" {values[-1] if values else 'unknown'}; train it on, or lower the bar"
         )

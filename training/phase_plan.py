@@ -23,6 +23,8 @@ class PhasePlan:
 
     def __init__(self, phases: Sequence[Phase], rows: Sequence[PhaseRows], sets: Sequence[str]) -> None:
         self.phases, self.rows = list(phases), list(rows)
+        self.measured = bool(sets)
+        """Whether there is anything to measure."""
         self.rules = [StopAt(phase.rule, sets) if phase.rule is not None else None for phase in phases]
         self._known: tuple[int, list[PhaseRows]] = (-1, self.rows)
 
@@ -73,8 +75,8 @@ class PhasePlan:
         return found
 
     def is_over(self, log: Log, step: int) -> bool:
-        """Whether the last phase has had its steps; False for a run of one phase, which the Trainer ends."""
-        return len(self.phases) > 1 and step >= sum(self.steps(log))
+        """Whether the last phase has had its steps; False for one phase without a rule, which the Trainer ends."""
+        return (len(self.phases) > 1 or any(self.rules)) and step >= sum(self.steps(log))
 
 
 class PhaseSwitch(TrainerCallback):
@@ -93,4 +95,4 @@ class PhaseSwitch(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if self.plan.is_over(state.log_history, state.global_step):
             control.should_training_stop = control.should_save = True
-            control.should_evaluate = control.should_evaluate or state.global_step < state.max_steps
+            control.should_evaluate |= self.plan.measured

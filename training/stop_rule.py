@@ -70,17 +70,19 @@ class StopAt(TrainerCallback):
         """Whether the rule has ended the run."""
 
     @classmethod
-    def of(cls, text: str | None, sets: Sequence[str], logged: Sequence[str], eval_loss: bool) -> "list[StopAt]":
-        """The one that `stop_at` describes, if any.
+    def of(
+        cls, text: str | None, sets: Sequence[str], logged: Sequence[str], eval_loss: bool, option: str = "stop_at"
+    ) -> "list[StopAt]":
+        """The one that `option` describes, if any.
 
         Raises `UserError` unless its figure is one of `logged`, or measured on `sets`, where their losses may be too.
         """
         if text is None:
             return []
-        stop = cls(StopRule.parse(text), sets)
+        stop = cls(StopRule.parse(text, option), sets)
         known = [*logged, *(key for key in stop.measured if eval_loss or not key.endswith("_loss"))]
         if stop.key not in known:
-            raise UserError(f"stop_at: {unknown('figure', stop.rule.figure, [*sets, *known])}")
+            raise UserError(f"{option}: {unknown('figure', stop.rule.figure, [*sets, *known])}")
         return [stop]
 
     def is_met(self, log: Sequence[Mapping[str, Any]]) -> bool:

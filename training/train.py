@@ -23,7 +23,7 @@ from accelerate import PartialState
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
-from evaluation.artifacts.run_folder import copy_model, is_finished, read_state, recorded_files, step_of
+from evaluation.artifacts.run_folder import copy_model, is_finished, read_state, recorded_files
 from evaluation.process.agree import from_main
 from evaluation.process.device import passed_over
 from evaluation.process.settings import ProcessSettings
@@ -135,19 +135,21 @@ def fit(config: Config, run_dir: Path, materials: Materials, start: Start) -> in
     progress, interrupt = callbacks.Progress(), callbacks.StopOnSignal()
     own = load_callbacks(config.train.callbacks)
     logged = ["loss", *(["penalty", "distance"] if "anchor" in config.objectives else [])]
-    stop_at = StopAt.of(config.train.stop_at, list(materials.eval_sets), logged, config.train.eval_loss)
+    sets, eval_loss = list(materials.eval_sets), config.train.eval_loss
+    stop_at = StopAt.of(config.train.stop_at, sets, logged, eval_loss)
+    for phase in config.phases:
+        StopAt.of(phase.until, sets, logged, eval_loss, "phases: until")
     trainer = make_trainer(config, run_dir, materials, start, [progress, *stop_at, *own, interrupt])
     tell(config, materials, trainer)
     checkpoint = start.checkpoint
     say(f"{'continuing from ' + str(checkpoint) if checkpoint else 'starting'}; writing to {run_dir}/")
-    log = read_state(checkpoint)["log_history"] if checkpoint else []
-    if checkpoint is not None and (
-        is_finished(checkpoint, config.train.max_steps)
-        or any(stop.is_met(log) for stop in stop_at)
-        or trainer.plan.is_over(log, step_of(checkpoint))
-    ):
-        finish(run_dir, start.record, checkpoint)
-        return 0
+    if checkpoint is not None:
+        state = read_state(checkpoint)
+        log, step = state["log_history"], state["global_step"]
+        ended = any(stop.is_met(log) for stop in stop_at) or trainer.plan.is_over(log, step)
+        if ended or is_finished(checkpoint, config.train.max_steps):
+            finish(run_dir, start.record, checkpoint)
+            return 0
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:

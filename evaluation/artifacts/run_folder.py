@@ -122,9 +122,19 @@ def staged(run_dir: Path) -> Path:
     return run_dir / STAGING
 
 
+def own_checkpoints(run_dir: Path) -> list[Path]:
+    """Those of `list_checkpoints` that a run of ours wrote, by their checksums; others are somebody else's."""
+    return [checkpoint for checkpoint in list_checkpoints(run_dir) if (checkpoint / CHECKSUMS).exists()]
+
+
 def commit_checkpoint(run_dir: Path, step: int) -> None:
-    """Writes down the checksums of a finished checkpoint, and moves it out of the staging folder, in one rename."""
+    """Writes down the checksums of a finished checkpoint, and moves it out of the staging folder, in one rename.
+
+    Raises `UserError` where somebody else's folder has its name.
+    """
     target = run_dir / f"checkpoint-{step}"
+    if target.exists() and target not in own_checkpoints(run_dir):
+        raise UserError(f"output_dir: '{target}' is there, and no run of ours wrote it; move it, and continue")
     write_checksums(staged(run_dir) / target.name)
     if target.exists():
         shutil.rmtree(target)
@@ -134,9 +144,8 @@ def commit_checkpoint(run_dir: Path, step: int) -> None:
 
 
 def rotate_checkpoints(run_dir: Path, keep: int) -> None:
-    """Deletes all but the last `keep` checkpoints; those without our checksums are somebody else's."""
-    ours = [checkpoint for checkpoint in list_checkpoints(run_dir) if (checkpoint / CHECKSUMS).exists()]
-    for checkpoint in ours[:-keep]:
+    """Deletes all but the last `keep` checkpoints of ours."""
+    for checkpoint in own_checkpoints(run_dir)[:-keep]:
         shutil.rmtree(checkpoint, ignore_errors=True)
 
 

@@ -101,6 +101,20 @@ def test_a_donor_gives_its_weights_and_the_anchor_holds_to_them(tmp_path: Path) 
     assert main(["--config", str(heir / "config.yaml"), "--resume_from_checkpoint", "auto"]) == 0
 
 
+def test_a_single_phase_keeps_its_weights_and_its_rule(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    phase = {"data": [FIRST, SECOND], "steps": 9, "weights": [0.9, 0.1], "until": "eval >= 0"}
+    assert main(["--config", described(tmp_path, phases=[phase]), "--output_dir", str(run)]) == 0
+    assert max(line["step"] for line in log(run)) == 3, "it was met at 2"
+    assert yaml.safe_load((run / "config.yaml").read_text())["phases"] == [phase]
+    again = ("--output_dir", str(run), "--resume_from_checkpoint", "auto")
+    with pytest.raises(UserError, match=r"phases: the run in .* has"):
+        main(["--config", described(tmp_path, phases=[{**phase, "weights": [0.1, 0.9]}]), *again])
+    wrong = described(tmp_path, phases=[{**phase, "until": "evall >= 0"}])
+    with pytest.raises(UserError, match="phases: until: unknown figure 'evall', did you mean 'eval'"):
+        main(["--config", wrong, "--output_dir", str(tmp_path / "wrong")])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -116,6 +130,8 @@ def test_a_donor_gives_its_weights_and_the_anchor_holds_to_them(tmp_path: Path) 
         ),
         ({"phases": [{"data": ["357"], "steps": 3}], "max_steps": 3}, "max_steps: the run has phases"),
         ({"phases": {}}, "phases: expected a list such as"),
+        ({"phases": [{"data": ["357"], "steps": 3, "anew": True}]}, "number 1: anew: nothing was before it"),
+        ({"train_data": ["357"], "anchor_to": "x", "anchor_weight": 0}, "anchor_to: 'x' holds nothing"),
         (
             {"train_data": ["357"], "donor": {"run": "runs/nowhere"}},
             "donor.run: 'runs/nowhere' is no run with a checkpoint",
@@ -134,7 +150,11 @@ def test_what_phases_and_donors_cannot_be_is_said_in_a_line(
 def test_a_donor_that_never_meets_its_rule_says_how_far_it_came(tmp_path: Path) -> None:
     donor = tmp_path / "donor"
     (donor / "checkpoint-5").mkdir(parents=True)
-    (donor / "metrics.jsonl").write_text('{"step": 5, "eval_exact_match": 0.25}\n')
+    (donor / "metrics.jsonl").write_text(
+        '{"step": 0, "eval_exact_match": 1.0}\n{"step": 5, "eval_exact_match": 0.25, "grad_norm": null}\n'
+    )
+    with pytest.raises(UserError, match=r"donor.at: .* is not over"):
+        parse_config(["--train_data", "357", "--donor.run", str(donor)])
     with pytest.raises(UserError, match=r"donor.at: 'eval >= 0.95' held at no checkpoint .* its last eval is 0.25"):
         parse_config(["--train_data", "357", "--donor.run", str(donor), "--donor.at", "first eval >= 0.95"])
     with pytest.raises(UserError, match=r"donor.at: .* has not logged 'evil'"):

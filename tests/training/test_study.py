@@ -14,6 +14,9 @@ import yaml
 
 from nim_dataset.errors import UserError
 from nim_dataset.sources import Source
+from training.data.sets import load_eval
+from training.fields import DataConfig
+from training.stop_rule import StopAt
 from training.study.__main__ import main
 from training.study.description import read_study
 from training.study.launch import levels
@@ -133,6 +136,11 @@ def test_what_would_run_is_printed_for_this_machine_and_for_slurm(
         ({"conditions": {"a": {"train_data": ["{k}"]}}}, [], "'{k}' has braces, and vary holds nothing"),
         ({"quantities": {"x": "evil"}}, [], "quantities.x: unknown set 'evil', did you mean 'eval'"),
         ({"quantities": {"x": "eval / coset"}}, [], "is neither 'SET' nor 'SET / DIMENSION / GROUP'"),
+        ({"evaluate": {}}, [], r"evaluate: nothing to score"),
+        ({"measures": ["answerz"]}, [], "unknown measure 'answerz', did you mean 'answers'"),
+        ({"conditions": {"a": {"donor": "b"}}}, [], "conditions.a.donor: expected"),
+        ({"conditions": {"a": {"donor": {"run": "x", "at": "best"}}}}, [], "donor.at: 'best' is no checkpoint"),
+        ({"conditions": {"a": {"sead": 3}}}, [], "conditions.a: unknown key 'sead'"),
         ({"seeds": ["a"]}, [], "seeds: .* is not a list of integers"),
         ({"scales": {"laptop": {"sead": 3}}}, [], "scales.laptop: unknown key 'sead', did you mean 'seeds'"),
         ({}, ["--scale", "paper"], "--scale: unknown scale 'paper'"),
@@ -157,6 +165,10 @@ def test_the_options_of_each_study_are_taken_at_each_scale(
     for scale in ("smoke", "laptop", "paper"):
         study = read_study(path, scale)
         check_options(runs_of(study.choose([], study.seeds[:1])))
+        for condition in study.conditions.values():
+            if rule := condition.options.get("stop_at"):
+                data = DataConfig(condition.options["train_data"], eval_rows=condition.options["eval_rows"])
+                assert StopAt.of(rule, list(load_eval(data)), [], eval_loss=False)
         for condition in study.conditions.values():
             for spec in condition.evaluate.values():
                 assert Source.parse(spec).config is not None

@@ -52,7 +52,20 @@ def read_phases(where: str, value: Any) -> list[Phase]:
     """The phases that a YAML file lists; `where` names the file in errors. Raises `UserError`."""
     if not isinstance(value, list) or not value:
         raise UserError(f"{where}: phases: expected a list such as [{{data: ['357'], steps: 100}}], got {value!r}")
-    return [_read_phase(f"{where}: phases: number {place}", each) for place, each in enumerate(value, start=1)]
+    phases = [_read_phase(f"{where}: phases: number {place}", each) for place, each in enumerate(value, start=1)]
+    if phases[0].anew:
+        raise UserError(f"{where}: phases: number 1: anew: nothing was before it; leave it out")
+    return phases
+
+
+def sets_of(settings: Mapping[str, Any]) -> list[str]:
+    """What a run with these settings, as its config.yaml holds them, trains on."""
+    phases = settings.get("phases")
+    return (
+        list(dict.fromkeys(spec for each in phases for spec in each["data"]))
+        if phases
+        else settings.get("train_data", [])
+    )
 
 
 def _read_phase(where: str, value: Any) -> Phase:
@@ -70,6 +83,8 @@ def _read_phase(where: str, value: Any) -> Phase:
         raise UserError(f"{where}: weights: expected a number above 0 for each of {list(data)}, got {weights!r}")
     if strategy not in STRATEGIES:
         raise UserError(f"{where}: stopping_strategy: {unknown('choice', str(strategy), STRATEGIES)}")
+    if strategy != STRATEGIES[0] and not weights:
+        raise UserError(f"{where}: stopping_strategy: '{strategy}' is for a mixture; give weights too")
     if not isinstance(value.get("anew", False), bool):
         raise UserError(f"{where}: anew: {value['anew']!r} is neither true nor false")
     until = value.get("until")

@@ -5,6 +5,7 @@ The results by regime also go into the card's metadata (`model-index`), so that 
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from nim_dataset.recipes import get_config
 from nim_dataset.regimes import EVAL, REGIMES
 from nim_dataset.rows import generate
 from nim_dataset.sources import Source, split_name
+from training.data.phase import sets_of
 
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 MEANINGS = {"eval": EVAL, **REGIMES}
@@ -52,7 +54,11 @@ class RunFiles:
         if base["commit"]:
             kept["revision"] = base["commit"]  # a branch may move on, and `latest-step` may become another one
         else:
-            base["name"] = Path(base["name"]).name  # a folder's whole path is nobody's business
+            base["name"] = kept["model"] = Path(base["name"]).name  # a folder's whole path is nobody's business
+        if donor := kept.get("donor"):
+            kept["donor"] = {**donor, "run": Path(donor["run"]).name}
+        if os.path.isdir(anchor_to := str(kept.get("anchor_to", ""))):
+            kept["anchor_to"] = Path(anchor_to).name
         for about_the_folder in ("command", *MARK, "files"):
             environment.pop(about_the_folder, None)
         return cls(kept, environment, metrics)
@@ -67,7 +73,7 @@ class RunFiles:
 
     def source(self) -> Source | None:
         """The first recipe trained on that this version knows; None for JSONL alone."""
-        found = (known_source(str(spec), "train") for spec in self.config.get("train_data", []))
+        found = (known_source(str(spec), "train") for spec in sets_of(self.config))
         return next((source for source in found if source is not None and source.config is not None), None)
 
     def batch_size(self) -> int:
@@ -117,7 +123,7 @@ def make_card(run: RunFiles, repo_id: str, *, figure: str | None = None, branche
         repo_id=repo_id,
         about=(recipe or Recipe).about,
         base=describe_base(base),
-        data=", ".join(f"`{source}`" for source in run.config.get("train_data", [])),
+        data=", ".join(f"`{source}`" for source in sets_of(run.config)),
         recipe=describe_recipe(recipe) if recipe is not None else "",
         anchor=run.config["anchor_weight"],
         anchor_to=run.config.get("anchor_to", "start"),

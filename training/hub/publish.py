@@ -15,7 +15,7 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, get_token
 from tqdm import tqdm
 
-from evaluation.artifacts.run_folder import list_checkpoints, step_of
+from evaluation.artifacts.run_folder import own_checkpoints, step_of
 from nim_dataset.errors import UserError
 from nim_dataset.hub.access import Destination, check_access, open_repo
 from nim_dataset.hub.branches import remove_leftovers, staging_branch
@@ -55,7 +55,7 @@ def push_run(
     `UserError`, one line that says how to push again; the files in `run_dir` are only ever read.
     """
     run = RunFiles.read(run_dir)
-    saved = {step_of(folder): model_files(folder) for folder in list_checkpoints(run_dir)} if checkpoints else {}
+    saved = {step_of(folder): model_files(folder) for folder in own_checkpoints(run_dir)} if checkpoints else {}
     figure = find_figure(report or run_dir.resolve().parent.parent / "reports" / run_dir.resolve().name)
     files: dict[str, Content] = {**model_files(run_dir), **run.published()}
     if figure:

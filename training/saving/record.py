@@ -18,6 +18,7 @@ from evaluation.process.settings import ProcessSettings
 from nim_dataset.errors import UserError
 from training.config import FIXED, Config
 from training.data.encoding import EncodedRows
+from training.data.phase import sets_of
 from training.model.base import LATEST_STEP, BaseModel, load_base
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "tokenizers", "huggingface_hub", "nim-testbed")
@@ -113,7 +114,7 @@ def check_same_run(files: Mapping[str, str], model: PreTrainedConfig, checkpoint
     if recorded["train_rows"] != environment["train_rows"]:
         raise UserError(
             f"train_data: the run in '{run_dir}' has other rows, those of {recorded['sets']} then, than"
-            f" {_sets(settings)} has now; {remedy}"
+            f" {sets_of(settings)} has now; {remedy}"
         )
     if recorded["rows_per_step"] != environment["rows_per_step"]:
         raise UserError(
@@ -123,17 +124,11 @@ def check_same_run(files: Mapping[str, str], model: PreTrainedConfig, checkpoint
     return None
 
 
-def _sets(settings: Mapping[str, Any]) -> list[str]:
-    """What the run trains on, as its settings spell it; raises `KeyError`."""
-    phases = settings.get("phases")
-    return list(dict.fromkeys(spec for each in phases for spec in each["data"])) if phases else settings["train_data"]
-
-
 def _compared(settings: Mapping[str, Any], key: str) -> Any:
     """An option as it is compared: of phases, which of the run's sets each has, however these are spelled."""
     if key != "phases" or not settings.get(key):
         return settings.get(key)
-    sets = _sets(settings)
+    sets = sets_of(settings)
     return [{**phase, "data": [sets.index(spec) for spec in phase["data"]]} for phase in settings[key]]
 
 
@@ -146,7 +141,7 @@ def _read_compared(run_dir: Path) -> dict[str, Any]:
             compared
             | {key: settings[key] for key in FIXED}
             | {key: _compared(settings, key) for key in OPTIONAL}
-            | {"sets": _sets(settings)}
+            | {"sets": sets_of(settings)}
         )
     except (UserError, KeyError):
         raise UserError(

@@ -69,21 +69,22 @@ def main(argv: Sequence[str]) -> int:
     if missing:
         with Display(runs) as display:
             launch(study.folder, missing, cluster, display.tick)
-    return conclude(study, runs)
+    return conclude(whole, runs)
 
 
 def conclude(study: Study, runs: Sequence[StudyRun]) -> int:
-    """Says what failed, writes the page of what is there; returns the exit status."""
+    """Says which of `runs` failed, writes the page of all of the study that is there; returns the exit status."""
     for run in runs:
         if (why := run.failure()) is not None:
             print(f"\nfailed: {run.name}\n{why}", file=sys.stderr)
         elif not run.is_done():
             print(f"\nnot started: {run.name}, since its donor failed", file=sys.stderr)
-    done = [run for run in runs if run.is_done()]
-    if done:
-        page, answer = write_page(study, done, len(runs))
+    planned = runs_of(study)
+    planned += [run for run in runs if run.seed not in study.seeds]
+    if done := [run for run in planned if run.is_done()]:
+        page, answer = write_page(study, done, len(planned))
         print(f"\n{answer}\nresults  {page.with_name('results.csv')}\npage     {page}")
-    return 0 if len(done) == len(runs) else 1
+    return 0 if all(run.is_done() for run in runs) else 1
 
 
 def slurm_options(args: argparse.Namespace) -> dict[str, str]:

@@ -175,13 +175,19 @@ def _conditions(path: Path, pattern: str, options: Any, described: Mapping[str, 
         if not isinstance(values, list) or not values:
             raise UserError(f"{path}: {where}.vary.{key}: expected a list of values, got {values!r}")
     evaluate = {**described["evaluate"], **(options.pop("evaluate", None) or {})}
+    if not evaluate:
+        raise UserError(f"{path}: {where}.evaluate: nothing to score; give a set, such as {{eval: quickstart:eval}}")
     quantities = described["quantities"] or ({"exact match": next(iter(evaluate))} if evaluate else {})
     made = []
     for values in itertools.product(*vary.values()):
         fill = _Filling(path, where, dict(zip(vary, values, strict=True)))
         filled, sets = fill(options), fill(evaluate)
-        filled = _shortened(filled) if smoke else filled
         donor = filled.get("donor")
+        if donor is not None and not (isinstance(donor, dict) and ("condition" in donor) != ("run" in donor)):
+            raise UserError(
+                f"{path}: {where}.donor: expected {{condition: NAME, at: RULE}} or {{run: ...}}, got {donor!r}"
+            )
+        filled = _shortened(filled) if smoke else filled
         made.append(
             Condition(
                 name=str(fill(pattern)),
@@ -197,8 +203,12 @@ def _conditions(path: Path, pattern: str, options: Any, described: Mapping[str, 
 def _shortened(options: dict[str, Any]) -> dict[str, Any]:
     """The options with a few steps only."""
     short: dict[str, Any] = {"save_steps": SMOKE_STEPS // 2, "logging_steps": 1, "save_at": [], "warmup_steps": 1}
+    short["stop_at"] = None
     if "phases" in options:
-        short["phases"] = [{**phase, "steps": min(phase["steps"], SMOKE_STEPS)} for phase in options["phases"]]
+        short["phases"] = [
+            {**phase, "steps": SMOKE_STEPS, "until": None} if isinstance(phase, dict) else phase
+            for phase in options["phases"]
+        ]
     else:
         short["max_steps"] = SMOKE_STEPS
     if "donor" in options:

@@ -118,8 +118,7 @@ def _here(executor: submitit.AutoExecutor, runs: Sequence[StudyRun], cluster: Cl
         for worker, (run, job) in list(at_work.items()):
             if job.done():
                 del at_work[worker]
-                if not run.is_done() and run.failure() is None:
-                    write_text(run.beside(".failed"), f"the job ended without a word; see {job.paths.stderr}\n")
+                _mark_ended(run, job)
         for worker in sorted(set(range(cluster.workers)) - set(at_work)):
             under_way = {id(run) for run in waiting} | {id(run) for run, _ in at_work.values()}
             waiting = [run for run in waiting if _can_start(run, under_way)]
@@ -128,6 +127,13 @@ def _here(executor: submitit.AutoExecutor, runs: Sequence[StudyRun], cluster: Cl
                 gpu = gpus[worker % len(gpus)] if gpus else None
                 at_work[worker] = run, executor.submit(Work(run, cluster.threads, gpu))
         yield
+
+
+def _mark_ended(run: StudyRun, job: "submitit.Job[None]") -> None:
+    """A job that was killed could not say that its run failed."""
+    waited_in_vain = run.donor is not None and not run.donor.is_done()
+    if not run.is_done() and run.failure() is None and not waited_in_vain:
+        write_text(run.beside(".failed"), f"the job ended without a word; see {job.paths.stderr}\n")
 
 
 def _can_start(run: StudyRun, under_way: set[int]) -> bool:
@@ -150,14 +156,17 @@ def _on_slurm(executor: submitit.AutoExecutor, study: str, runs: Sequence[StudyR
         new = [run for run in level if str(run.run_dir) not in jobs or jobs[str(run.run_dir)].done(force_check=True)]
         if before:
             executor.update_parameters(slurm_dependency="afterany:" + ":".join(sorted(before)))
-        with executor.batch():
-            made = [executor.submit(Work(run, threads=0)) for run in new]
-        jobs.update({str(run.run_dir): job for run, job in zip(new, made, strict=True)})
+        if new:
+            with executor.batch():
+                made = [executor.submit(Work(run, threads=0)) for run in new]
+            jobs.update({str(run.run_dir): job for run, job in zip(new, made, strict=True)})
         before = {jobs[str(run.run_dir)].job_id.partition("_")[0] for run in level}
         write_text(record, json.dumps({name: job.job_id for name, job in jobs.items()}, indent=2) + "\n")
     mine = [jobs[str(run.run_dir)] for run in runs]
     while not all(job.done() for job in mine):
         yield
+    for run, job in zip(runs, mine, strict=True):
+        _mark_ended(run, job)
 
 
 def _cores() -> Sequence[int]:

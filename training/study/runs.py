@@ -26,10 +26,13 @@ import yaml
 from filelock import FileLock, Timeout
 
 from evaluation.artifacts.run_folder import METRICS, is_over
+from evaluation.measures.measure import find_measures
 from nim_dataset.config import GENERATOR_VERSION
 from nim_dataset.errors import UserError
 from nim_dataset.files import read_jsonl, write_text
+from nim_dataset.sources import Source
 from training.config import parse_config
+from training.donor import Donor
 from training.study.description import Condition, Study
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +63,7 @@ class StudyRun:
     @cached_property
     def folder(self) -> str:
         """Of the condition: readable, and another one for other options."""
-        options = {**self.condition.options, "donor": None}
+        options = dict(self.condition.options)
         if self.donor is not None:
             options["donor"] = {**self.condition.options["donor"], "condition": self.donor.folder}
         said = json.dumps([options, GENERATOR_VERSION], sort_keys=True, default=str)
@@ -194,6 +197,11 @@ def check_options(runs: Sequence[StudyRun]) -> None:
         file = Path(folder) / "options.yaml"
         for run in runs:
             options = {key: value for key, value in run.config.items() if key != "donor"}
+            find_measures(run.measures)
+            for spec in run.condition.evaluate.values():
+                Source.parse(spec)
+            if "donor" in run.config:
+                Donor.read(f"conditions.{run.condition.name}", run.config["donor"]).check()
             file.write_text(yaml.safe_dump(options), encoding="utf-8")
             try:
                 parse_config(["--config", str(file)])
