@@ -214,6 +214,13 @@ def make_trainer(
 def tell(config: Config, materials: Materials, trainer: AnchoredTrainer) -> None:
     """Prints what is about to be trained, and how."""
     args, base, rows = config.train, materials.base, materials.rows
+    if config.donor is not None:
+        say(f"donor: {base.name}, in the place of --model")
+    if len(config.phases) > 1:
+        lengths = (f"{phase.steps} of {' + '.join(phase.data)}" for phase in config.phases)
+        say(f"phases, in steps: {', then '.join(lengths)}")
+    if config.train.stop_at or any(phase.until for phase in config.phases):
+        say("stop_at and until are looked at where a checkpoint is measured (save_at, save_steps)")
     revision = f" at {base.revision} ({base.commit})" if base.commit else ""
     say(f"base model: {base.name}{revision}, {base.model.num_parameters():,} parameters")
     for note in [*base.notes, *filter(None, [passed_over()])]:

@@ -57,7 +57,7 @@ class Positions:
         elif item in self.items:
             spans_NK2 = self.items[item]
         else:
-            raise UserError(f"'{where}': {unknown('item', item, self.items)}")
+            raise UserError(f"'{where}': {unknown('item', item, ['names', *self.items])}")
         if not which:
             return spans_NK2
         there_N = (spans_NK2[:, :, 0] >= 0).sum(axis=1)
@@ -86,8 +86,10 @@ def positions(
     """Where things stand in each prompt; `games` are those that the prompts tell, where they are parsed already.
 
     Of a prompt that tells no game, only the decision is known. Raises `CannotMeasureError` for a tokenizer that does
-    not tell which characters a token stands for.
+    not tell which characters a token stands for, `UserError` for one text where a list belongs.
     """
+    if isinstance(prompts, str):
+        raise UserError("prompts: one text, where a list of them belongs; put it into brackets")
     if not tokenizer.is_fast:
         kind = type(tokenizer).__name__
         raise CannotMeasureError(

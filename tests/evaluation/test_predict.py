@@ -43,7 +43,7 @@ def gpt2(small_run):
     return model
 
 
-@pytest.mark.parametrize("kind", ["never stops", "answers", "gpt2"])
+@pytest.mark.parametrize("kind", [pytest.param("never stops", marks=pytest.mark.slow), "answers", "gpt2"])
 def test_same_answers_as_one_prompt_at_a_time(small_run, gpt2, rows, kind):
     model = gpt2 if kind == "gpt2" else small_run.model(0 if kind == "never stops" else 40)
     prompts = [row["prompt"] for row in rows]

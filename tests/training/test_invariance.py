@@ -99,6 +99,7 @@ def run_again(launch: Any, folder: Path, reference: Any) -> str:
     return str(run.stdout)
 
 
+@pytest.mark.slow
 def test_killed_before_the_first_checkpoint_and_started_again(
     tmp_path: Path, launch: Any, start: Callable[..., subprocess.Popen[str]], reference: Any
 ) -> None:
@@ -151,7 +152,7 @@ def test_sigterm_saves_a_checkpoint_and_the_run_goes_on_from_it(
     assert "continuing from" in run_again(launch, folder, reference)
 
 
-@pytest.mark.parametrize("launcher", ["cpu", "cpu_2"])
+@pytest.mark.parametrize("launcher", [pytest.param("cpu", marks=pytest.mark.slow), "cpu_2"])
 def test_sigterm_to_the_launcher_stops_all_processes_after_the_same_step(
     tmp_path: Path, start: Callable[..., subprocess.Popen[str]], launcher: str
 ) -> None:
@@ -165,6 +166,7 @@ def test_sigterm_to_the_launcher_stops_all_processes_after_the_same_step(
     assert what_differs(checkpoint) is None
 
 
+@pytest.mark.slow
 def test_sigterm_to_the_launcher_ends_a_run_that_has_not_begun(
     tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:

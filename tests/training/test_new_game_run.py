@@ -26,6 +26,7 @@ def parity() -> Iterator[None]:
     del GAMES["parity"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("parity")
 def test_a_game_of_its_own_is_trained_on_and_swept(tmp_path: Path) -> None:
     run, report = tmp_path / "run", tmp_path / "report"

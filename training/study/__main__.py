@@ -16,7 +16,7 @@ from rich.console import Console
 
 from evaluation.sweep import Parser
 from nim_dataset.errors import UserError, exit_on_user_error
-from training.study.description import DEFAULT_SCALE, Study, read_study
+from training.study.description import DEFAULT_SCALE, SMOKE, SMOKE_STEPS, Study, read_study
 from training.study.launch import Cluster, launch, levels
 from training.study.page import write_page
 from training.study.progress import Display, table
@@ -60,7 +60,9 @@ def main(argv: Sequence[str]) -> int:
     if args.dry_run:
         dry_run(study, runs, cluster)
         return 0
-    print(f"{study.question}\n{len(runs)} runs in {RUNS / study.folder}/, the page in {REPORTS / study.folder}/")
+    if args.scale == SMOKE:
+        print(f"scale {SMOKE}: {SMOKE_STEPS} steps a run, to see that everything runs; what it finds is no result")
+    print(f"{study.question}\nruns: {len(runs)}, in {RUNS / study.folder}/, the page in {REPORTS / study.folder}/")
     for folder in stale_folders(whole, runs_of(whole)):
         print(f"{folder} is of other options than the study has now; it is left alone")
     missing = [run for run in runs if not run.is_done()]

@@ -85,7 +85,8 @@ class Study:
         """The conditions and seeds that a command names, with the donors that they need; raises `UserError`."""
         for name in only:
             if name not in self.conditions:
-                raise UserError(f"--only: {unknown('condition', name, self.conditions)}")
+                near, known = suggest(name, self.conditions), ", ".join(f"'{each}'" for each in self.conditions)
+                raise UserError(f"--only: unknown condition '{name}'{near}; it can be {known}")
         wanted = set(only or self.conditions)
         for name in list(wanted):
             donor = self.conditions[name].donor

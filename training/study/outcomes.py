@@ -21,7 +21,7 @@ SHORTCUT = 0.5
 """A run ends on the shortcut when it plays the wrong bound move in at least this share of `counter_cheat`."""
 NEAR_CHANCE = 0.1
 """A run ends at chance when the first quantity is at most this far above it."""
-OUTCOMES = ("rule", "shortcut", "part of the rule", "chance", "between")
+OUTCOMES = ("rule", "shortcut", "part of the rule", "chance", "none of these")
 """In the order in which they are asked for."""
 
 
@@ -108,7 +108,7 @@ def _plateau(scored: ScoredRun, dataset: str, exact: pd.Series) -> Plateau | Non
 
 def _ending(scored: ScoredRun, run: StudyRun, exact: pd.Series, plateau: Plateau | None) -> str:
     if exact.empty:
-        return "between"
+        return "none of these"
     if exact.iloc[-1] >= RULE:
         return "rule"
     if liar := run.condition.evaluate.get("counter_cheat"):
@@ -121,7 +121,7 @@ def _ending(scored: ScoredRun, run: StudyRun, exact: pd.Series, plateau: Plateau
     chance = scored.settings.get("datasets", {}).get(run.condition.evaluate[role], {}).get("chance")
     if chance is not None and exact.iloc[-1] <= chance + NEAR_CHANCE:
         return "chance"
-    return "between"
+    return "none of these"
 
 
 def tidy(outcomes: Sequence[Outcome]) -> pd.DataFrame:

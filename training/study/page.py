@@ -76,10 +76,14 @@ def headline(by_condition: dict[str, list[Outcome]]) -> str:
     found = {name: sum(one.outcome == "rule" for one in ended) for name, ended in by_condition.items()}
     always = [name for name, n in found.items() if n == len(by_condition[name])]
     never = [name for name, n in found.items() if n == 0]
-    some = [f"{name} ({n} of {len(by_condition[name])})" for name, n in found.items() if name not in (*always, *never)]
+    some = [f"{name}: {n} of {len(by_condition[name])}" for name, n in found.items() if name not in (*always, *never)]
     parts = {"every run of": always, "some of": some, "none of": never}
-    said = [f"by {words} {'; '.join(names)}" for words, names in parts.items() if names]
+    said = [f"by {words} {quoted(names)}" for words, names in parts.items() if names]
     return f"The rule is found {'. It is found '.join(said)}."
+
+
+def quoted(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
 
 
 def sentence(name: str, ended: Sequence[Outcome]) -> str:
@@ -117,7 +121,7 @@ def thresholds() -> list[str]:
         f"Shortcut: the wrong bound move is played in at least {SHORTCUT:.0%} of counter_cheat at the end.",
         f"Part of the rule: at the end at least {PART:.0%} are right modulo a proper divisor of the modulus, and the"
         " rule is not there. The expected level is divisor / modulus.",
-        f"Chance: the first quantity is at most {NEAR_CHANCE:.0%} above a uniform guess. Between: none of these.",
+        f"Chance: the first quantity is at most {NEAR_CHANCE:.0%} above a uniform guess.",
     ]
 
 

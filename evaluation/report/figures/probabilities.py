@@ -38,10 +38,10 @@ def probabilities(experiment: Experiment, looks: Looks) -> Drawing | None:
     bands = "Bands are 95% intervals of the mean over rows."
     if len(experiment.runs) > 1:
         bands = f"Lines are means of {len(experiment.runs)} runs, bands reach from the lowest to the highest."
-    caption = (
-        f"{_seen(experiment, table)}The probability that the model gives, among all possible answers, to the right "
-        f"move and to the move that the names are bound to. {bands}"
-    )
+    bound = any(title == PANELS[1][1] for title, _ in panels)
+    whose = "the right move" + (" and to the move that the names are bound to" if bound else "")
+    told = f"The probability that the model gives, among all possible answers, to {whose}."
+    caption = f"{_seen(experiment, table)}{told} {bands}"
     data = [curve.assign(quantity=title) for title, curves in panels for curve in curves.values()]
     columns = ["quantity", "dataset", "step", "n", "accuracy", "low", "high"]
     return drawing, caption, pd.concat(data)[columns].rename(columns={"accuracy": "value"})

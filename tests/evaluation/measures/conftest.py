@@ -40,6 +40,11 @@ CONFIGS: dict[str, Callable[..., Any]] = {
 }
 
 
+SOME = ("gpt_neox", "llama", "rwkv")
+"""Those that each run tries; the others are slow proofs."""
+FAMILIES = [pytest.param(name, marks=() if name in SOME else pytest.mark.slow) for name in CONFIGS]
+
+
 @pytest.fixture(scope="session")
 def tiny_tokenizer() -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(TINY)

@@ -15,7 +15,7 @@ from evaluation.measures.questions import ask_subject
 from evaluation.predict import answer_budget, predict
 from nim_dataset.games import parse_prompts
 
-from .conftest import CONFIGS
+from .conftest import FAMILIES
 
 
 @torch.no_grad()
@@ -30,7 +30,7 @@ def plain(model, tokenizer, prompt: str, answers: list[str]) -> list[float]:
     return found
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_equal_to_a_plain_loop(name, family, tiny_tokenizer, subject):
     model = family(name)
     for spec in ("345678:eval", "mod3:eval"):  # prompts of several lengths, and of several numbers of answers

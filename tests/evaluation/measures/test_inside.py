@@ -19,7 +19,7 @@ from evaluation.measures.patch import Patch, PatchNoise
 from evaluation.measures.probe import Probe
 from evaluation.measures.residual_stream import ResidualStream
 
-from .conftest import CONFIGS, SIZE
+from .conftest import FAMILIES, SIZE
 
 END = "<|endoftext|>"
 
@@ -33,7 +33,7 @@ def cells(records: Sequence[dict], kind: str, layer: int, position: str) -> list
     ]
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_the_last_layers_lens_and_the_names_of_the_twin(name, family, tiny_tokenizer, subject):
     """The last layer's lens is the model; with all names of the twin at layer 0, the run is the twin's."""
     model = family(name)

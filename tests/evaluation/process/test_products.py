@@ -73,6 +73,7 @@ for name, product in results():
 pytestmark = pytest.mark.skipif(not products.is_available(), reason="this torch has no oneDNN beside MKL")
 
 
+@pytest.mark.slow
 def test_products_agree_to_rounding_in_every_layout_and_are_given_back() -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error::UserWarning", "-c", COMPARE],

@@ -73,7 +73,7 @@ def test_the_scar_is_taken_where_both_sets_were_scored(tmp_path: Path) -> None:
         for sentence in sentences
     )
     page = write_report([tmp_path]).read_text(encoding="utf-8")
-    assert "<td>quickstart:counter_cheat, step 30</td>" in page  # the table of the last checkpoint
+    assert "<td>counter_cheat, step 30</td>" in page  # the table of the last checkpoint
 
 
 def test_a_scar_from_before_the_rule_is_no_scar(tmp_path: Path) -> None:

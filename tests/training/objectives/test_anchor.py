@@ -107,11 +107,11 @@ def reference(data: Any, model: nn.Module, batch: int, accumulate: int, clip: fl
 @pytest.mark.parametrize(
     ("shape", "accumulate", "clip", "frozen", "bf16"),
     [
-        ("gpt_neox", 1, 1e9, False, False),
+        pytest.param("gpt_neox", 1, 1e9, False, False, marks=pytest.mark.slow),
         ("gpt_neox", 4, 0.05, False, False),
         ("gpt2", 2, 0.05, False, False),  # tied embeddings
-        ("llama", 1, 0.05, True, False),
-        ("gpt_neox", 2, 0.05, True, True),
+        pytest.param("llama", 1, 0.05, True, False, marks=pytest.mark.slow),
+        pytest.param("gpt_neox", 2, 0.05, True, True, marks=pytest.mark.slow),
     ],
 )
 def test_equals_the_penalty_written_into_the_loss(
