@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -130,11 +131,13 @@ def own_checkpoints(run_dir: Path) -> list[Path]:
 def commit_checkpoint(run_dir: Path, step: int) -> None:
     """Writes down the checksums of a finished checkpoint, and moves it out of the staging folder, in one rename.
 
-    Raises `UserError` where somebody else's folder has its name.
+    A folder of its name without checksums, damaged or somebody else's, is kept as `checkpoint-N-found`.
     """
     target = run_dir / f"checkpoint-{step}"
     if target.exists() and target not in own_checkpoints(run_dir):
-        raise UserError(f"output_dir: '{target}' is there, and no run of ours wrote it; move it, and continue")
+        aside = next(name for n in count() if not (name := run_dir / f"{target.name}-found{n or ''}").exists())
+        os.replace(target, aside)
+        print(f"{target} was there without a run's checksums; it is kept as {aside.name}")
     write_checksums(staged(run_dir) / target.name)
     if target.exists():
         shutil.rmtree(target)

@@ -21,7 +21,8 @@ from training.study.runs import REPORTS, StudyRun
 def write_page(study: Study, done: Sequence[StudyRun], planned: int) -> tuple[Path, str]:
     """Writes `index.html`, `results.csv` and the figures; returns the page's path and its answer in words."""
     folder = REPORTS / study.folder
-    outcomes = [outcome_of(run) for run in done]
+    order = list(study.conditions)
+    outcomes = [outcome_of(run) for run in sorted(done, key=lambda run: (order.index(run.condition.name), run.seed))]
     results = tidy(outcomes)
     write_text(folder / "results.csv", results.to_csv(index=False))
     drawn = []
@@ -61,9 +62,9 @@ def write_page(study: Study, done: Sequence[StudyRun], planned: int) -> tuple[Pa
 
 
 def group(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
-    """Condition -> its runs, in the study's order."""
+    """Condition -> its runs."""
     grouped: dict[str, list[Outcome]] = {}
-    for outcome in sorted(outcomes, key=lambda outcome: outcome.run.seed):
+    for outcome in outcomes:
         grouped.setdefault(outcome.run.condition.name, []).append(outcome)
     return grouped
 
