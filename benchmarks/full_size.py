@@ -1,6 +1,6 @@
 """Whether a base model of full size starts, makes a step, saves it, and goes on from there, on this machine.
 
-    python benchmarks/full_size.py                      # pythia-410m's shape, random weights, batch 64; 14.5 to 17 GiB on a CPU
+    python benchmarks/full_size.py  # pythia-410m's shape, random weights, batch 64: 14.5 to 17 GiB on a CPU
     python benchmarks/full_size.py --shape pythia-70m --batch 16
 
 Runs the README's commands for `cheating`, in full precision and with the anchor: one step from the base model, a second
