@@ -13,7 +13,7 @@ Shapes: B rows of a batch, P positions of its longest prompt, N new tokens.
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import cast
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -81,6 +81,13 @@ def answer_budget(tokenizer: PreTrainedTokenizerBase, answers: Iterable[str]) ->
     """
     texts = {ANSWER_PREFIX + answer.lstrip(" ") for answer in answers}
     return 1 + max((len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts), default=0)
+
+
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """The tokens that end an answer: the model's, or else the tokenizer's."""
+    end: Any = model.generation_config.eos_token_id if model.generation_config is not None else None
+    end = tokenizer.eos_token_id if end is None else end
+    return (end,) if isinstance(end, int) else tuple(end or ())
 
 
 def predict(
@@ -189,10 +196,7 @@ def _decode(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: list[list[int]], max_new_tokens: int
 ) -> list[str]:
     longest = max(len(row) for row in ids)
-    # Without an end-of-text token in the model's settings, the tokenizer's serves; finished rows are filled up with it.
-    end = model.generation_config.eos_token_id
-    end = end if end is not None else tokenizer.eos_token_id
-    ends = {end} if isinstance(end, int) else set(end or ())
+    ends = set(end_tokens(model, tokenizer))  # with which finished rows are filled up
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(ends, default=0)
 
     ids_BP = torch.tensor([[pad] * (longest - len(row)) + row for row in ids], device=model.device)

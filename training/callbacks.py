@@ -14,6 +14,7 @@ from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from evaluation.artifacts.run_folder import METRICS, writing
+from evaluation.artifacts.training_log import exact_matches
 from nim_dataset.files import write_text
 
 
@@ -113,12 +114,7 @@ class Progress(TrainerCallback):
         if "loss" in logs:
             figures = f"loss {logs['loss']:.4f}, {logs['tokens_per_second']:,.0f} tokens/s"
             self.bar.set_postfix_str(figures, refresh=sys.stderr.isatty())
-        exact = {
-            key.removeprefix("eval_").removesuffix("exact_match").rstrip("_") or "eval": value
-            for key, value in logs.items()
-            if key.endswith("exact_match")
-        }
-        if exact:
+        if exact := exact_matches(logs):
             self.measured.append((state.global_step, exact))
             figures = "  ".join(f"{name} {value:.3f}" for name, value in exact.items())
             tqdm.write(f"step {state.global_step:>6}  exact match: {figures}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.artifacts.run_folder import METRICS, is_over, list_checkpoints, step_of
+from evaluation.artifacts.training_log import log_prefix
 from nim_dataset.errors import UserError, suggest, unknown
 from nim_dataset.files import read_jsonl
 from training.stop_rule import StopRule
@@ -60,7 +61,7 @@ class Donor:
     def _first(self, run: Path, checkpoints: Mapping[int, Path]) -> int:
         rule = StopRule.parse(self.at.removeprefix("first "), "donor.at")
         logged = [row for _, row in read_jsonl(run / METRICS)] if (run / METRICS).is_file() else []
-        names = (f"eval_{rule.figure}_exact_match", "eval_exact_match" if rule.figure == "eval" else "", rule.figure)
+        names = (f"{log_prefix(rule.figure)}_exact_match", rule.figure)
         known = {key for row in logged for key in row}
         key = next((name for name in names if name in known), None)
         if key is None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from evaluation.artifacts.training_log import log_prefix
 from nim_dataset.errors import UserError, unknown
 
 COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
@@ -62,7 +63,7 @@ class StopAt(TrainerCallback):
 
     def __init__(self, rule: StopRule, sets: Sequence[str]) -> None:
         self.rule, self.sets = rule, sets
-        prefixes = {name: "eval" if name == "eval" else f"eval_{name}" for name in sets}
+        prefixes = {name: log_prefix(name) for name in sets}
         self.key = f"{prefixes[rule.figure]}_exact_match" if rule.figure in prefixes else rule.figure
         """The figure's name in the log."""
         self.measured = [f"{prefix}_{what}" for prefix in prefixes.values() for what in ("exact_match", "loss")]

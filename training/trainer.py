@@ -22,6 +22,7 @@ from transformers import PreTrainedTokenizerBase, get_scheduler
 from transformers.trainer_utils import seed_worker
 
 from evaluation.artifacts.models import BrokenCheckpointError, load_weights
+from evaluation.artifacts.training_log import log_prefix
 from evaluation.measures.candidates import candidate_records, mean_quantities
 from evaluation.measures.measure import CannotMeasureError
 from evaluation.nim_accuracy.nim_accuracy import text_matches
@@ -295,7 +296,7 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
         started = time.perf_counter()
         metrics = {}
         for name, rows in self._sets_to_measure(eval_dataset).items():
-            key = metric_key_prefix if name == "eval" else f"{metric_key_prefix}_{name}"
+            key = log_prefix(name, metric_key_prefix)
             probabilities, greedy = self._probabilities(rows)
             metrics[f"{key}_exact_match"] = self._exact_match(rows, greedy)
             if self.eval_loss:

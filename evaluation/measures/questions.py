@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from evaluation.measures.answer_tree import AnswerTree, Question
 from evaluation.measures.measure import CannotMeasureError, Subject
-from evaluation.predict import check_rows, encode_answers, encode_prompts, evaluating
+from evaluation.predict import check_rows, encode_answers, encode_prompts, end_tokens, evaluating
 from nim_dataset.config import Position
 
 T = TypeVar("T")
@@ -32,13 +32,6 @@ class Asked:
     """Which of them is the answer."""
     cheat: int | None
     """Which of them the names are bound to; None where they are bound to none."""
-
-
-def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """The tokens that end an answer: the model's, or else the tokenizer's."""
-    end: Any = model.generation_config.eos_token_id if model.generation_config is not None else None
-    end = tokenizer.eos_token_id if end is None else end
-    return (end,) if isinstance(end, int) else tuple(end or ())
 
 
 def ask(

@@ -15,6 +15,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from evaluation.artifacts.run_folder import CONFIG, ENVIRONMENT, MARK, METRICS, read_record
+from evaluation.artifacts.training_log import exact_matches
 from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError
 from nim_dataset.files import read_jsonl
@@ -85,10 +86,8 @@ class RunFiles:
         """The last step with an exact match, and the exact match then by set (`eval`, `counter_cheat`, ...)."""
         measured: dict[int, dict[str, float]] = {}
         for line in self.metrics:
-            for key, value in line.items():
-                if key.startswith("eval_") and key.endswith("exact_match"):
-                    name = key.removeprefix("eval_").removesuffix("exact_match").rstrip("_") or "eval"
-                    measured.setdefault(int(line["step"]), {})[name] = float(value)
+            if exact := exact_matches(line):
+                measured.setdefault(int(line["step"]), {}).update({name: float(exact[name]) for name in exact})
         step = max(measured, default=0)
         return step, measured.get(step, {})
 

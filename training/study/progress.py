@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 
 from evaluation.artifacts.run_folder import is_over
+from evaluation.artifacts.training_log import exact_matches
 from training.study.runs import StudyRun
 
 LINES_EVERY = 30.0
@@ -43,11 +44,7 @@ class Progress:
         else:
             state = "failed" if run.failure() is not None else "waiting"
         measured: dict[str, Any] = next((row for row in reversed(logged) if "eval_exact_match" in row), {})
-        figures = "  ".join(
-            f"{key.removeprefix('eval_').removesuffix('exact_match').rstrip('_') or 'eval'} {value:.2f}"
-            for key, value in measured.items()
-            if key.endswith("exact_match")
-        )
+        figures = "  ".join(f"{name} {value:.2f}" for name, value in exact_matches(measured).items())
         left = None
         if state == "training" and steps and 0 < step < steps:
             began = run.beside(".yaml").stat().st_mtime
