@@ -46,8 +46,8 @@ def _begins_with(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 def encode_answers(
     tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], answers: Sequence[str]
-) -> tuple[list[list[int]], int]:
-    """The tokens of each answer as they follow its prompt in one text, and the number of answers where none do.
+) -> tuple[list[list[int]], list[bool]]:
+    """The tokens of each answer as they follow its prompt in one text, and for each answer whether none do.
 
     An answer may begin with the space that joins it to the prompt. It has such tokens where those of the prompt begin
     those of `prompt + ANSWER_PREFIX + answer`. Where a token lies across the two, `ANSWER_PREFIX + answer` is tokenized
@@ -71,7 +71,7 @@ def encode_answers(
     }
     found = [following[pair] for pair in zip(lasts, answers, strict=True)]
     ids = [alone[answer] if tokens is None else tokens for tokens, answer in zip(found, answers, strict=True)]
-    return ids, found.count(None)
+    return ids, [tokens is None for tokens in found]
 
 
 def answer_budget(tokenizer: PreTrainedTokenizerBase, answers: Iterable[str]) -> int:
