@@ -7,7 +7,6 @@ overrides and reads of the Trainer's private members is listed in tests/training
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,8 +29,7 @@ from evaluation.predict import answer_budget, predict
 from nim_dataset.errors import UserError, unknown
 from nim_dataset.games import parse_prompts
 from training.data.encoding import AnswerCollator, EncodedRows, decision_states, encode_rows
-from training.data.end_to_end import BY_ROW, attention, rows_stay_apart
-from training.data.padding import padding_is_ignored
+from training.data.layout import choose_layout
 from training.data.phase import Phase
 from training.data.phases import Batching, MicroBatches, PhaseRows, SetRows
 from training.eval_loss import answer_loss
@@ -88,17 +86,7 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
             objectives=objectives,
             **kwargs,
         )
-        collator.end_to_end = self.end_to_end = (
-            self.args.device.type == "cpu"
-            and not self.args.torch_compile  # which would compile anew for each combination of lengths
-            and self.args.neftune_noise_alpha is None  # whose noise depends on the layout
-            and rows_stay_apart(self.model, train_dataset.longest_inputs())
-        )
-        if not self.end_to_end and not padding_is_ignored(self.model, train_dataset[0], collator.pad_token_id):
-            raise UserError(
-                f"model: a {self.model.config.model_type} model reads the padding of shorter rows, so it would learn"
-                " something else from a batch than from its rows; take another architecture"
-            )
+        self.layout = choose_layout(self.model, self.args, train_dataset, collator)
         phases = phases or [(Phase((), steps=self.args.max_steps), (SetRows(0, len(train_dataset)),))]
         rows = [PhaseRows(self._batching(phase, sets), phase.steps) for phase, sets in phases]
         self.plan = PhasePlan([phase for phase, _ in phases], rows, list(self.eval_dataset or {}))
@@ -214,7 +202,7 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
 
     def training_step(self, model: nn.Module, inputs: dict[str, Tensor | Any], *args: Any, **kwargs: Any) -> Tensor:
         """One micro-batch; gives the loss of the answers alone."""
-        with attention(self.model, BY_ROW) if self.end_to_end else nullcontext():
+        with self.layout.applied(inputs):
             loss = super().training_step(model, inputs, *args, **kwargs)
         self.stop_unless_finite("loss", loss, self.state.global_step + 1)
         return loss - self._objectives_loss

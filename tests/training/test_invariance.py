@@ -28,7 +28,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory, launch: Any) -> Any:
     """The uninterrupted run."""
     run = launch(tmp_path_factory.mktemp("reference") / "run", *FLAGS, *PER_STEP)
     assert run.status == 0, run.stderr
-    assert "end to end" in run.stdout
+    assert "end to end (padding would add 0.2% tokens; rows of one length share an attention call" in run.stdout
     return run
 
 
