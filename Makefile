@@ -18,7 +18,7 @@ help:
 
 install: .venv/installed
 
-.venv/installed: setup.cfg pyproject.toml constraints.txt
+.venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --without-pip .venv # Debian's Python has no ensurepip
 	$(PYTHON) -m pip --python $(BIN)/python install -qq pip
 	@echo "Installing the tested versions into .venv (a few minutes) ..."
