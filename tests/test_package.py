@@ -31,13 +31,20 @@ MODULES = {**dict(COMMANDS.values()), "evaluation.import_logs": "train", "traini
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy, so that nothing of an earlier build gets in."""
-    source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("built")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what is installed, so that nothing of an earlier build gets in."""
+    folder = tmp_path_factory.mktemp("source")
     for name in ("pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
+        shutil.copy(ROOT / name, folder)
     for name in FOLDERS:
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built by the build backend that is installed here."""
+    built = tmp_path_factory.mktemp("built")
     flags = ("--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(built))
     subprocess.run([sys.executable, "-m", "pip", "wheel", *flags, str(source)], check=True)
     (path,) = built.glob("*.whl")
@@ -136,3 +143,32 @@ def test_an_installed_wheel_away_from_the_clone(wheel: Path, tmp_path: Path) -> 
     assert (away / "reports" / "quickstart" / "index.html").exists()
     assert "--config" in run("nim-study configs/studies/shortcut.yaml --scale smoke --dry-run")
     assert "did you mean 'configs/quickstart.yaml'" in run("nim-train --config configs/quickstrat.yaml", status=2)
+
+
+@pytest.mark.slow
+def test_uv_does_the_same_beside_pip(wheel: Path, source: Path, tmp_path: Path) -> None:
+    """The commands of docs/install.md, with an extra that is small, and the script for rented GPUs."""
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--target", tmp_path / "uv", "uv"], check=True)
+    outer = ("PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "UV_PYTHON")  # uv would install there
+    env = {key: value for key, value in os.environ.items() if key not in outer}
+
+    def uv(command: str) -> str:
+        words = [str(tmp_path / "uv" / "bin" / "uv"), *shlex.split(command)]
+        done = subprocess.run(words, cwd=source, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, f"$ uv {command}\n{done.stderr}"
+        return done.stdout
+
+    uv(f"venv --python {sys.executable}")
+    uv(f"pip install -c {ROOT}/constraints.txt -e .[report]")
+    assert "quickstart" in uv("run --no-sync nim-dataset list")
+    exact = {line.lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    held = {line.lower().replace("_", "-") for line in uv("pip freeze").splitlines() if "==" in line}
+    assert "matplotlib" in " ".join(held)
+    assert held <= exact
+    uv("sync --extra report")
+    assert "usage: " in uv("run --extra report nim-report --help")
+
+    text = (ROOT / "scripts" / "train_on_hf_jobs.py").read_text().replace("/nim-testbed/", f"{wheel.parent}/")
+    (tmp_path / "job.py").write_text(text)
+    uv(f"lock --script {tmp_path / 'job.py'}")
+    assert 'name = "torch"' in (tmp_path / "job.py.lock").read_text()
