@@ -1,7 +1,7 @@
 # Everything runs in .venv, with the exact versions of constraints.txt. `make install` is implied and safe to repeat.
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := nim_dataset training evaluation benchmarks tests
+SOURCES := nim_dataset training evaluation benchmarks scripts tests
 QUICKSTART_SETS := quickstart:eval quickstart:cheat_consistent quickstart:counter_cheat quickstart:neutral quickstart:unseen_names
 
 .PHONY: help install quickstart microscope test test-all lint format bench
@@ -18,7 +18,7 @@ help:
 
 install: .venv/installed
 
-.venv/installed: setup.cfg pyproject.toml constraints.txt
+.venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --without-pip .venv # Debian's Python has no ensurepip
 	$(PYTHON) -m pip --python $(BIN)/python install -qq pip
 	@echo "Installing the tested versions into .venv (a few minutes) ..."
@@ -26,12 +26,12 @@ install: .venv/installed
 	@touch $@
 
 quickstart: install
-	$(BIN)/accelerate launch training/train.py --config configs/quickstart.yaml --resume_from_checkpoint auto
-	$(BIN)/accelerate launch evaluation/sweep.py --checkpoints-dir runs/quickstart --datasets $(QUICKSTART_SETS) --output reports/quickstart
+	$(BIN)/nim-train --config configs/quickstart.yaml --resume_from_checkpoint auto
+	$(BIN)/nim-sweep --checkpoints-dir runs/quickstart --datasets $(QUICKSTART_SETS) --output reports/quickstart
 
 microscope: install
 	test -f reports/quickstart/index.html || $(MAKE) quickstart
-	$(BIN)/accelerate launch evaluation/sweep.py --checkpoints-dir runs/quickstart --datasets quickstart:eval quickstart:counter_cheat --measures probe patch lens --steps 50 100 150 200 300 600 --output reports/quickstart
+	$(BIN)/nim-sweep --checkpoints-dir runs/quickstart --datasets quickstart:eval quickstart:counter_cheat --measures probe patch lens --steps 50 100 150 200 300 600 --output reports/quickstart
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
