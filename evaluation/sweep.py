@@ -74,6 +74,10 @@ class Sweep:
     def __init__(self, args: argparse.Namespace, accelerator: Accelerator) -> None:
         self.args, self.accelerator, self.report = args, accelerator, ReportFolder(Path(args.output))
         self.run_folder = Path(args.checkpoints_dir)
+        if args.figures:
+            from evaluation.report.figures.figure import find_figures  # here, since drawing is slow to import
+
+            find_figures(args.figures)
         self.measures = {measure.name: measure for measure in find_measures(args.measures)}
         self.found_first = self._find()
         with accelerator.main_process_first():  # the first one generates, the others find it in the cache
@@ -233,7 +237,7 @@ class Sweep:
 
         self.report.copy_training_log(self.run_folder / METRICS)
         accuracies = table(self._write_tables())
-        page = write_report([self.report.path])
+        page = write_report([self.report.path], only=self.args.figures)
         print(f"{accuracies}\nresults  {self.report.path / 'results.csv'}\nreport   {page}", flush=True)
 
     def _tell(self, line: str) -> None:
@@ -294,6 +298,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", nargs="+", default=[], type=steps_word, metavar="STEP", help=STEPS_HELP)
     threads = "CPU threads of each process (default: 0, which shares the cores among the processes)"
     parser.add_argument("--threads", type=int, default=0, metavar="N", help=threads)
+    figures = "the figures to draw on the page, by the names of their files (default: all)"
+    parser.add_argument("--figures", nargs="+", default=[], metavar="NAME", help=figures)
     parser.add_argument("--watch", action="store_true", help="score new checkpoints too, until the run is over")
     return parser.parse(argv)
 
