@@ -41,7 +41,7 @@ def show(config: Recipe, rows: int) -> None:
 
 
 def export_tokenized(config: Recipe, folder: Path, model: str) -> None:
-    """Writes the tokens that training sees. Its module is found by name: it takes transformers, as nothing else here."""
+    """Writes the tokens that training sees. That takes transformers, as nothing else here: it is imported by name."""
     try:
         tokenized = import_module("training.data.tokenized")
     except ModuleNotFoundError as error:
@@ -64,8 +64,8 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     exported.add_argument(
         "--tokenized",
         metavar="MODEL",
-        help="write Parquet files of input_ids, labels and attention_mask instead, as train.py makes them for this model:"
-        " tiny, a folder or a Hub id",
+        help="write Parquet files of input_ids, labels and attention_mask instead, the tokens that train.py sees with"
+        " this model (tiny, a folder or a Hub id)",
     )
     check.add_arguments(
         commands.add_parser("check", help="duplicates, overlap, wrong labels, and what the names give away")

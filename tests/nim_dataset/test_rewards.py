@@ -24,7 +24,7 @@ def test_rows_of_any_game_are_scored():
         row = load_source(spec, limit=1)[0]
         texts = [f" {row['answer']}", f"{row['answer']}. Then", "take 100 coins", "", None]
         assert [score_answer(row, text) for text in texts] == [1.0, 1.0, 0.0, 0.0, 0.0]
-    with pytest.raises(UserError, match="^answer: the row has None, but the text of the right answer is needed$"):
+    with pytest.raises(UserError, match="answer: the row has None, but the text of the right answer is needed"):
         score_answer({"prompt": "What is 3 mod 2?"}, "1")
 
 

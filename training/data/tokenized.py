@@ -51,8 +51,8 @@ class Written:
 def export_tokenized(config: Recipe, folder: Path, model: str) -> dict[str, Written]:
     """Writes `SPLIT.parquet` for each split, then `tokenized.json`, as `nim_dataset.export` writes its files.
 
-    `model` is built in (`tiny`), a folder or a Hub id. Nothing is cut. Raises `UserError` for a tokenizer that cannot be
-    loaded or has no end-of-text token, and for a folder that cannot be written.
+    `model` is built in (`tiny`), a folder or a Hub id. Nothing is cut. Raises `UserError` for a tokenizer that cannot
+    be loaded or has no end-of-text token, and for a folder that cannot be written.
     """
     tokenizer = find_tokenizer(model)
     found = {split: Written() for split in config.splits}
