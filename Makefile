@@ -25,9 +25,9 @@ install: .venv/installed
 	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
-quickstart: install
-	$(BIN)/accelerate launch training/train.py --config configs/quickstart.yaml --resume_from_checkpoint auto
-	$(BIN)/accelerate launch evaluation/sweep.py --checkpoints-dir runs/quickstart --datasets $(QUICKSTART_SETS) --output reports/quickstart
+quickstart: install # one process each, which needs no launcher
+	$(BIN)/python training/train.py --config configs/quickstart.yaml --resume_from_checkpoint auto
+	$(BIN)/python evaluation/sweep.py --checkpoints-dir runs/quickstart --datasets $(QUICKSTART_SETS) --output reports/quickstart
 
 microscope: install
 	test -f reports/quickstart/index.html || $(MAKE) quickstart

@@ -17,8 +17,8 @@ The file of a measure's records is its done-mark: it is written last, and whole.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from nim_dataset.errors import UserError
-from nim_dataset.files import read_jsonl, write_jsonl, write_text
+from nim_dataset.files import read_jsonl, write_jsonl, write_text, written_whole
 
 COLUMNS = ("checkpoint", "step", "dataset", "dimension", "group", "n", "correct", "accuracy", "low", "high")
 TABLE_TEXTS = ("dataset", "group", "quantity", "kind", "label", "position")
@@ -90,20 +90,27 @@ class ReportFolder:
         """The file of the wrong predictions."""
         return self.path / "incorrect" / f"{file_name(dataset)}_{checkpoint}.jsonl"
 
-    def write_predictions(self, checkpoint: str, dataset: str, predictions: Sequence[Mapping[str, Any]]) -> None:
-        """Writes the wrong predictions, then all of them, which says "done"."""
-        wrong = (
-            {key: value for key, value in row.items() if key != "correct"} for row in predictions if not row["correct"]
-        )
-        write_jsonl(self.incorrect(checkpoint, dataset), wrong)
-        write_jsonl(self.records(PREDICTIONS, checkpoint, dataset), predictions)
+    def write_predictions(self, checkpoint: str, dataset: str, predictions: Iterable[Mapping[str, Any]]) -> None:
+        """Writes the wrong predictions and all of them, row by row; the file of all, which says "done", comes last."""
 
-    def read_predictions(self, checkpoint: str, dataset: str) -> list[Row]:
-        """What the model wrote for every row; empty when the folder does not hold it (an imported table, say)."""
+        def all_rows() -> Generator[Mapping[str, Any], None, None]:
+            with written_whole(self.incorrect(checkpoint, dataset)) as wrong:
+                for row in predictions:
+                    if not row["correct"]:
+                        shown = {key: value for key, value in row.items() if key != "correct"}
+                        wrong.write((json.dumps(shown, ensure_ascii=False) + "\n").encode())
+                    yield row
+
+        with closing(all_rows()) as rows:
+            write_jsonl(self.records(PREDICTIONS, checkpoint, dataset), rows)
+
+    def read_predictions(self, checkpoint: str, dataset: str) -> Iterator[Row]:
+        """What the model wrote for every row, row by row; none when the folder does not hold it (an imported table,
+        say)."""
         path = self.records(PREDICTIONS, checkpoint, dataset)
-        return _answers(path) if path.is_file() else []
+        return _answers(path) if path.is_file() else iter(())
 
-    def read_incorrect(self, checkpoint: str, dataset: str) -> list[Row] | None:
+    def read_incorrect(self, checkpoint: str, dataset: str) -> Iterator[Row] | None:
         """The wrong predictions; None when the folder does not hold them, which is not the same as none wrong."""
         path = self.incorrect(checkpoint, dataset)
         return _answers(path) if path.is_file() else None
@@ -218,11 +225,9 @@ def _with_numbers(table: pd.DataFrame, columns: Iterable[str], path: str) -> pd.
     return table
 
 
-def _answers(path: Path) -> list[Row]:
-    rows = []
+def _answers(path: Path) -> Iterator[Row]:
     for number, row in read_jsonl(path):
         for field in ("prompt", "gold", "generated"):
             if not isinstance(row.get(field), str):
                 raise UserError(f"{path}, line {number}: '{field}' is missing or no text")
-        rows.append(row)
-    return rows
+        yield row

@@ -1,7 +1,7 @@
 """One report folder as the report reads it: the results of one training run, and the answers behind them."""
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -44,13 +44,14 @@ class Incorrect:
     """The first rows with different prompts, `WRITTEN_OUT` at most."""
 
     @classmethod
-    def of(cls, rows: list[Row]) -> "Incorrect":
+    def of(cls, rows: Iterable[Row]) -> "Incorrect":
+        answers: Counter[tuple[str, str]] = Counter()
         games: dict[str, Row] = {}
         for row in rows:
-            if len(games) == WRITTEN_OUT:
-                break
-            games.setdefault(row["prompt"], row)
-        return cls(Counter((row["gold"], row["generated"]) for row in rows), list(games.values()))
+            answers[row["gold"], row["generated"]] += 1
+            if len(games) < WRITTEN_OUT:
+                games.setdefault(row["prompt"], row)
+        return cls(answers, list(games.values()))
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,12 @@ class ScoredRun:
         """The columns `PREDICTED` of every row; empty when the folder does not hold it (an imported table, say)."""
         place = (step, dataset)
         if place not in self._predictions:
-            rows = ReportFolder(self.folder).read_predictions(self.checkpoints[step], dataset)
-            columns = {name: [row.get(name) for row in rows] for name in PREDICTED}
+            columns: dict[str, list[Any]] = {name: [] for name in PREDICTED}
+            texts = dict[str, str]()  # of equal texts one is kept
+            for row in ReportFolder(self.folder).read_predictions(self.checkpoints[step], dataset):
+                for name, values in columns.items():
+                    value = row.get(name)
+                    values.append(texts.setdefault(value, value) if isinstance(value, str) else value)
             self._predictions[place] = pd.DataFrame(columns, dtype=object)
         return self._predictions[place]
 
