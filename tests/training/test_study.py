@@ -94,7 +94,12 @@ def test_a_study_goes_on_where_it_was_killed_and_shows_what_failed(tmp_path: Pat
     assert set(results["quantity"]) == {"exact match", "parity"}
     assert set(results["step"]) == {1, 2}
     page = (tmp_path / "reports/studies/toy/index.html").read_text()
-    for text in ("Does anything change?", "2 of 3 runs are done", "found by none of 'heir of first', 'first'."):
+    for text in (
+        "Does anything change?",
+        "2 of 3 runs are done",
+        "The rule is found by no run of 'heir of first'.",
+        "One seed (3)",
+    ):
         assert text in unescape(page)
     assert all((tmp_path / "reports/studies/toy" / line).exists() for line in links(page))
 
