@@ -101,7 +101,7 @@ def test_no_panel_has_more_lines_than_colours(
 ) -> None:
     quantities = {"exact match": "eval", "cheats": "eval / overall / cheat_rate"}
     study = study_of(tmp_path, conditions, quantities=quantities)
-    drawn = layout(study, study.answering)
+    drawn = layout(study, study.answering, list(quantities))
     assert {panel.title: list(panel.labels.values()) for panel in drawn[0][1]} == panels
     assert {panel.quantity.name for _, several in drawn for panel in several} == set(quantities)
 

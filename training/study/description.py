@@ -18,7 +18,7 @@ of the same seed. `measures: [answers, probe]` says what the sweeps look at. A q
 
     SET                                  exact match
     SET / DIMENSION / GROUP              in the words of results.csv, such as counter_cheat / overall / cheat_rate
-    SET / probe / bound move, layer 1, names   what probes read (or probe_mlp), as probe.csv has it
+    SET / probe / bound move, layer 1, decision   what probes read (or probe_mlp), as probe.csv has it
     log / FIGURE                         a figure of metrics.jsonl, such as log / distance
 """
 

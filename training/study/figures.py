@@ -16,7 +16,7 @@ from training.study.outcomes import OUTCOMES, RULE, Outcome
 
 # Apart for the three kinds of colour blindness, and dark enough on white; more conditions than these are a scale.
 COLORS = ("#1a1a1a", "#c05000", "#0072d6", "#8f1d6e", "#008558", "#5800e8", "#7a6a00")
-ENDINGS = dict(zip(OUTCOMES, ("#008558", "#c05000", "#0072d6", "#b8b8b8", "#5f5f5f"), strict=True))
+ENDINGS = dict(zip(OUTCOMES, ("#008558", "#c05000", "#0072d6", "#767676", "#3d3d3d"), strict=True))
 MOST_LINES = len(COLORS)
 """Of conditions in one panel; more are drawn in several."""
 
@@ -31,15 +31,16 @@ class Panel:
     """Condition -> what its line is called in the legend."""
 
 
-def layout(study: Study, conditions: Sequence[str]) -> list[tuple[str, list[Panel]]]:
-    """The figures over the steps, the main one first: (title, panels).
+def layout(study: Study, conditions: Sequence[str], known: Sequence[str]) -> list[tuple[str, list[Panel]]]:
+    """The figures over the steps, the main one first: (title, panels); of the quantities that are `known`.
 
     Where all conditions fit into a panel, there is a panel for each quantity. More are drawn in groups, a figure for
     each quantity: those of one entry of the YAML, or of one value of the first option that all vary, or one by one.
     """
-    quantities = list({q.name: q for name in conditions for q in study.conditions[name].quantities}.values())
+    every = {quantity.name: quantity for name in conditions for quantity in study.conditions[name].quantities}
+    quantities = [quantity for name, quantity in every.items() if name in known]
     groups = _groups(study, conditions)
-    if len(groups) == 1:
+    if len(groups) == 1 and quantities:
         ((_, labels),) = groups.items()
         return [("Over training", [Panel(quantity.name, quantity, labels) for quantity in quantities])]
     return [
@@ -94,13 +95,16 @@ def over_steps(curves: pd.DataFrame, outcomes: Sequence[Outcome], panels: Sequen
         axes.set_title(panel.title, pad=18 if switches else None)
     if len(labels) > 1:
         shared_legend(figure, drawn)
+    conditions = {name for panel in panels for name in panel.labels}
+    drawn_curves = curves[curves["condition"].isin(conditions)]
+    drawn_outcomes = [outcome for outcome in outcomes if outcome.run.condition.name in conditions]
     parts = [
         "Each thin line is a seed; thick lines are medians over the seeds, shaded from first to third quartile.",
         "A dot is where a run ended before the others; the median is dashed from there on, of the seeds that are left."
-        if stopped_early(curves)
+        if stopped_early(drawn_curves)
         else "",
-        "Dotted: the step after which a phase begins." if any(outcome.switches for outcome in outcomes) else "",
-        "Dashed and grey: a uniform guess." if curves["chance"].notna().any() else "",
+        "Dotted: the step after which a phase begins." if any(outcome.switches for outcome in drawn_outcomes) else "",
+        "Dashed and grey: a uniform guess." if drawn_curves["chance"].notna().any() else "",
     ]
     return figure, " ".join(filter(None, parts))
 

@@ -35,13 +35,14 @@ def write_page(study: Study, done: Sequence[StudyRun], planned: int) -> tuple[Pa
             drawn.append({"name": name, "title": title, "caption": caption, "svg": svg, "width": width})
     by_condition = group(outcomes)
     said = headline({name: ended for name, ended in by_condition.items() if name in study.answering} or by_condition)
+    warnings = notes(study, outcomes, planned)
     sentences = [sentence(name, ended) for name, ended in by_condition.items()]
     loader = jinja2.PackageLoader("training.study", ".")
     template = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True).get_template("study.html.j2")
     html = template.render(
         study=study,
         title=study.name.replace("_", " "),
-        notes=notes(study, outcomes, planned),
+        notes=warnings,
         headline=said,
         answers=sentences,
         figures=drawn,
@@ -57,7 +58,7 @@ def write_page(study: Study, done: Sequence[StudyRun], planned: int) -> tuple[Pa
         thresholds=thresholds(),
     )
     write_text(folder / "index.html", html)
-    return folder / "index.html", "\n".join([said, *(f"- {text}" for text in sentences)])
+    return folder / "index.html", "\n".join([said, *warnings, *(f"- {text}" for text in sentences)])
 
 
 def _figures(
@@ -66,10 +67,12 @@ def _figures(
     """Name, title, drawing and caption: the main figure, the endings, then the other quantities."""
     there = set(results["condition"])
     answering = [name for name in study.answering if name in there]
-    (title, panels), *others = figures.layout(study, answering or [name for name in study.conditions if name in there])
-    yield "over_steps", title, figures.over_steps(results, outcomes, panels)
+    known = list(dict.fromkeys(results[results["value"].notna()]["quantity"]))
+    drawn = figures.layout(study, answering or [name for name in study.conditions if name in there], known)
+    for title, panels in drawn[:1]:
+        yield "over_steps", title, figures.over_steps(results, outcomes, panels)
     yield "endings", "How the runs ended", figures.endings(outcomes)
-    for number, (title, panels) in enumerate(others, start=2):
+    for number, (title, panels) in enumerate(drawn[1:], start=2):
         yield f"over_steps_{number}", title, figures.over_steps(results, outcomes, panels)
 
 
