@@ -104,7 +104,9 @@ def over_steps(curves: pd.DataFrame, outcomes: Sequence[Outcome], panels: Sequen
         if stopped_early(drawn_curves)
         else "",
         "Dotted: the step after which a phase begins." if any(outcome.switches for outcome in drawn_outcomes) else "",
-        "Dashed and grey: chance (a uniform guess; of a probe, the commonest label)." if drawn_curves["chance"].notna().any() else "",
+        "Dashed and grey: chance (a uniform guess; of a probe, the commonest label)."
+        if drawn_curves["chance"].notna().any()
+        else "",
     ]
     return figure, " ".join(filter(None, parts))
 
