@@ -1,7 +1,8 @@
 """The one owner of `reports/NAME/`: its layout, and how its files are written and read.
 
 reports/NAME/
-  results.csv                                one line per (checkpoint, dataset, dimension, group); see `COLUMNS`
+  results.csv                                one line per (checkpoint, dataset, dimension, group); see `COLUMNS`, and
+                                             the checkpoint's phase, where the run has several
   accuracy_table.csv                         checkpoint, then `<dataset>_accuracy` for each dataset
   <measure>.csv                              the own table of a measure that has one, such as `candidates`
   predictions/<checkpoint>/<dataset>.jsonl   every row with what the model wrote
@@ -26,6 +27,7 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from evaluation.artifacts.training_log import phase_of, phase_switches
 from nim_dataset.errors import UserError
 from nim_dataset.files import read_jsonl, write_jsonl, write_text, written_whole
 
@@ -116,8 +118,13 @@ class ReportFolder:
         return _answers(path) if path.is_file() else None
 
     def write_results(self, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-        """Writes `results.csv` and `accuracy_table.csv`; `rows` are mappings with the keys of `COLUMNS`."""
+        """Writes `results.csv` and `accuracy_table.csv`; `rows` are mappings with the keys of `COLUMNS`.
+
+        Of a run of several phases, as its training log says, each line has its `phase` too.
+        """
         results = pd.DataFrame(list(rows), columns=list(COLUMNS)).astype({"n": "Int64", "correct": "Int64"})
+        if switches := phase_switches(self.read_training_log()):
+            results["phase"] = [phase_of(step, switches) for step in results["step"]]
         write_text(self.path / "results.csv", results.to_csv(index=False))
         write_text(self.path / "accuracy_table.csv", accuracy_table(results).to_csv(index=False))
         return results
@@ -204,10 +211,12 @@ class ReportFolder:
 
 
 def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
-    """The original's table: one line per checkpoint in order of step, one `<dataset>_accuracy` column per dataset."""
+    """The original's table: one line per checkpoint in order of step, one `<dataset>_accuracy` column per dataset; the
+    checkpoint's `phase` beside it, where the results have one."""
     overall = results[(results["dimension"] == "overall") & (results["group"] == "exact_match")]
     datasets = list(dict.fromkeys(overall["dataset"]))
-    table = overall.pivot_table(index=["step", "checkpoint"], columns="dataset", values="accuracy", aggfunc="last")
+    place = ["step", "checkpoint", *(["phase"] if "phase" in overall else [])]
+    table = overall.pivot_table(index=place, columns="dataset", values="accuracy", aggfunc="last")
     table = table.reindex(columns=datasets).add_suffix("_accuracy").reset_index().drop(columns="step")
     table.columns.name = None
     return table

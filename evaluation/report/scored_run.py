@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from evaluation.artifacts.report_folder import ReportFolder, Row
+from evaluation.artifacts.training_log import phase_switches
 from nim_dataset.errors import UserError
 from nim_dataset.regimes import SCAR_TWINS, SPLITS, twin_of
 from nim_dataset.sources import Source, split_name
@@ -72,6 +73,11 @@ class ScoredRun:
             raise UserError(f"{folder}: no such folder; pass a report folder written by evaluation/sweep.py")
         report = ReportFolder(folder)
         return cls(folder, report.read_results(), report.read_training_log(), report.read_settings() or {})
+
+    @cached_property
+    def switches(self) -> dict[int, int]:
+        """Phase from the second on -> the step after which it began; empty for a run of one phase."""
+        return phase_switches(self.training)
 
     @property
     def name(self) -> str:
