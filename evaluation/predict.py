@@ -1,11 +1,11 @@
 """Greedy answers to many prompts: batched, length-sorted, left-padded, over one or several processes.
 
 `predict` gives for every prompt the text that `model.generate(do_sample=False, max_new_tokens=...)` gives for that
-prompt alone; batches only make it fast. Rows are decoded in order of length, longest first, so that a batch holds
-next to no padding (none for a model that reads it), and a batch size too large for the memory fails at once. A batch
-ends when each of its rows has ended its answer with the end-of-text token, or after `max_new_tokens`, which is no
-longer than the longest answer that can be right. Only `WINDOW_BATCHES` batches are tokenized ahead, so memory does not
-grow with the number of rows.
+prompt alone, and decodes each prompt once; batches only make it fast. Rows are decoded in order of length, longest
+first, so that a batch holds next to no padding (none for a model that reads it), and a batch size too large for the
+memory fails at once. A batch ends when each of its rows has ended its answer with the end-of-text token, or after
+`max_new_tokens`, which is no longer than the longest answer that can be right. Only `WINDOW_BATCHES` batches are
+tokenized ahead, so memory does not grow with the number of rows.
 
 Shapes: B rows of a batch, P positions of its longest prompt, N new tokens.
 """
@@ -13,7 +13,7 @@ Shapes: B rows of a batch, P positions of its longest prompt, N new tokens.
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from accelerate import Accelerator
@@ -46,8 +46,8 @@ def _begins_with(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 def encode_answers(
     tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], answers: Sequence[str]
-) -> tuple[list[list[int]], int]:
-    """The tokens of each answer as they follow its prompt in one text, and the number of answers where none do.
+) -> tuple[list[list[int]], list[bool]]:
+    """The tokens of each answer as they follow its prompt in one text, and for each answer whether none do.
 
     An answer may begin with the space that joins it to the prompt. It has such tokens where those of the prompt begin
     those of `prompt + ANSWER_PREFIX + answer`. Where a token lies across the two, `ANSWER_PREFIX + answer` is tokenized
@@ -71,7 +71,7 @@ def encode_answers(
     }
     found = [following[pair] for pair in zip(lasts, answers, strict=True)]
     ids = [alone[answer] if tokens is None else tokens for tokens, answer in zip(found, answers, strict=True)]
-    return ids, found.count(None)
+    return ids, [tokens is None for tokens in found]
 
 
 def answer_budget(tokenizer: PreTrainedTokenizerBase, answers: Iterable[str]) -> int:
@@ -90,6 +90,21 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tu
     return (end,) if isinstance(end, int) else tuple(end or ())
 
 
+class Written(NamedTuple):
+    """A greedy answer."""
+
+    text: str
+    """Stripped of white space."""
+    tokens: int
+    """How many it has, without the end-of-text token."""
+    ended: bool
+    """By the end-of-text token; otherwise it was cut at the budget, which was `tokens`."""
+
+    def is_of_budget(self, max_new_tokens: int) -> bool:
+        """Whether this is the answer within so many tokens."""
+        return self.tokens <= max_new_tokens if self.ended else self.tokens == max_new_tokens
+
+
 def predict(
     model: torch.nn.Module,
     tokenizer: PreTrainedTokenizerBase,
@@ -99,9 +114,24 @@ def predict(
     batch_size: int = 128,
     accelerator: Accelerator | None = None,
     progress: bool | str = False,
-    known: Mapping[int, str] | None = None,
 ) -> list[str]:
-    """The model's greedy answer to each prompt, stripped of white space, in the order of `prompts`.
+    """The texts of `write_answers`."""
+    how: Any = {"batch_size": batch_size, "accelerator": accelerator, "progress": progress}
+    return [each.text for each in write_answers(model, tokenizer, prompts, max_new_tokens=max_new_tokens, **how)]
+
+
+def write_answers(
+    model: torch.nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int,
+    batch_size: int = 128,
+    accelerator: Accelerator | None = None,
+    progress: bool | str = False,
+    known: Mapping[int, Written] | None = None,
+) -> list[Written]:
+    """The model's greedy answer to each prompt, in the order of `prompts`; one that comes again is decoded once.
 
     Args:
         model: a causal LM (also one wrapped by `accelerator.prepare`), on the device where it is to run.
@@ -112,7 +142,7 @@ def predict(
         accelerator: with several processes, each decodes its share of the rows and all return all answers. Every
             process must call with the same prompts.
         progress: show a progress bar over rows on the main process; a string is its label.
-        known: row -> its answer, where it is known already (see `Batch.greedy`): such rows are not decoded.
+        known: row -> its answer, where it is known already: such rows are not decoded.
 
     Raises:
         UserError: a prompt, named by its row (from 0), that is empty, or with `max_new_tokens` is longer than the
@@ -121,14 +151,17 @@ def predict(
     rank, world = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
     # Processes take turns in the order of length, so that they get equal work; the last turn is filled up with repeated
     # rows, so that all of them run the same number of batches (sharded models need that).
-    known = known or {}
-    unknown = (row for row in range(len(prompts)) if row not in known)
-    longest_first = sorted(unknown, key=lambda row: -len(prompts[row]))
+    known, prompts = known or {}, list(prompts)
+    first: dict[str, int] = {}  # prompt -> the row that it is decoded for
+    for row, prompt in enumerate(prompts):
+        if row not in known:
+            first.setdefault(prompt, row)
+    longest_first = sorted(first.values(), key=lambda row: -len(prompts[row]))
     longest_first += longest_first[-1:] * (-len(longest_first) % world)
     mine = longest_first[rank::world]
 
     unwrapped = _unwrap(model, accelerator)
-    decoded: dict[int, str] = {}
+    decoded: dict[int, Written] = {}
     error: UserError | None = None
     label = progress if isinstance(progress, str) else "predict"
     hidden = not progress or rank != 0 or None  # None: hidden where there is no terminal
@@ -145,12 +178,11 @@ def predict(
 
     if world > 1:  # an error of one process is an error of all: none must be left waiting
         shares = gather_object([(decoded, error)])
-        decoded = {row: text for share, _ in shares for row, text in share.items()}
+        decoded = {row: answer for share, _ in shares for row, answer in share.items()}
         error = next((other for _, other in shares if other), None)
     if error:
         raise error
-    decoded.update(known)
-    return [decoded[row] for row in range(len(prompts))]
+    return [known[row] if row in known else decoded[first[prompt]] for row, prompt in enumerate(prompts)]
 
 
 def _batches(
@@ -194,7 +226,7 @@ def _ignores_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
 
 def _decode(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ids: list[list[int]], max_new_tokens: int
-) -> list[str]:
+) -> list[Written]:
     longest = max(len(row) for row in ids)
     ends = set(end_tokens(model, tokenizer))  # with which finished rows are filled up
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(ends, default=0)
@@ -210,8 +242,15 @@ def _decode(
         pad_token_id=pad,
     )
     new_BN = out[:, longest:].tolist()
-    answers = [row[: next((i for i, token in enumerate(row) if token in ends), len(row))] for row in new_BN]
-    return [text.strip() for text in tokenizer.batch_decode(answers, skip_special_tokens=True)]
+    lengths = [next((i for i, token in enumerate(row) if token in ends), len(row)) for row in new_BN]
+    texts = tokenizer.batch_decode(
+        [row[:length] for row, length in zip(new_BN, lengths, strict=True)], skip_special_tokens=True
+    )
+    # A batch whose rows have all ended stops before the budget: only a row that has not ended was cut there.
+    return [
+        Written(text.strip(), length, length < len(row))
+        for text, length, row in zip(texts, lengths, new_BN, strict=True)
+    ]
 
 
 def check_rows(model: PreTrainedModel, rows: list[int], ids: list[list[int]], max_new_tokens: int) -> None:

@@ -6,7 +6,8 @@
 Each model is loaded once, and each measure (`--measures`, by default the greedy answers and the probability of each
 possible one) looks at it on all sets. What a measure found on a set is written when all its rows are done, by renaming
 a finished file, and results are always made from the files that are there. So a sweep that was interrupted continues
-where it stopped, sets, checkpoints and measures can be added later, and nothing is scored twice.
+where it stopped, sets, checkpoints and measures can be added later, and nothing is scored twice: what the run measured
+while it trained is taken over too, as far as it is of the same rows and weights.
 `evaluation/artifacts/report_folder.py` tells what the output folder holds, `sweep_settings.py` beside it what may be
 mixed in it.
 
@@ -23,16 +24,18 @@ if __name__ == "__main__":
 import argparse
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import pandas as pd
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from tqdm import tqdm
+from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from evaluation.artifacts.models import (
@@ -41,15 +44,19 @@ from evaluation.artifacts.models import (
     find_checkpoints,
     load_checkpoint,
     pickled_weights,
+    tokenizer_digest,
     weights_digest,
 )
+from evaluation.artifacts.remembering import Encoded, Remembering
 from evaluation.artifacts.report_folder import ReportFolder, accuracy_table
 from evaluation.artifacts.run_folder import METRICS, is_over, list_checkpoints
 from evaluation.artifacts.steps import HELP as STEPS_HELP
 from evaluation.artifacts.steps import choose, steps_word
 from evaluation.artifacts.sweep_settings import SweepSettings
 from evaluation.eval_sets import load_eval_sets
+from evaluation.measures.known import Known, digest
 from evaluation.measures.measure import CannotMeasureError, Found, Subject, all_measures, find_measures
+from evaluation.process.agree import from_main
 from evaluation.process.device import passed_over, runs_on_cpu
 from evaluation.process.settings import ProcessSettings
 from nim_dataset.errors import UserError, exit_on_user_error, suggest
@@ -76,6 +83,10 @@ class Sweep:
     def __init__(self, args: argparse.Namespace, accelerator: Accelerator) -> None:
         self.args, self.accelerator, self.report = args, accelerator, ReportFolder(Path(args.output))
         self.run_folder = Path(args.checkpoints_dir)
+        if args.figures:
+            from evaluation.report.figures.figure import find_figures  # here, since drawing is slow to import
+
+            find_figures(args.figures)
         self.measures = {measure.name: measure for measure in find_measures(args.measures)}
         self.found_first = self._find()
         with accelerator.main_process_first():  # the first one generates, the others find it in the cache
@@ -88,6 +99,8 @@ class Sweep:
         self.refused: set[tuple[str, str]] = set()
         """(set, measure) where the measure cannot look at the set; it is told once."""
         self.told: set[str] = set()
+        self.encoded: defaultdict[str, Encoded] = defaultdict(dict)
+        """`tokenizer_digest` -> what such a tokenizer has encoded."""
         self.broken: dict[str, str] = {}
         """Checkpoint -> why it cannot be scored."""
         accelerator.wait_for_everyone()  # all have looked at the output before the main one writes
@@ -174,7 +187,8 @@ class Sweep:
         if pickled := pickled_weights(checkpoint.source, checkpoint.commit):
             self._say(f"{label}  no safetensors there: the weights are from {pickled}, by torch's restricted loader")
         said: dict[tuple[str, str], str] = {}
-        greedy: dict[str, dict[int, str]] = {dataset: {} for dataset, _ in tasks}
+        known = from_main(lambda: self._measured_before(checkpoint, model, tasks))
+        tokenizer = cast(Any, Remembering(tokenizer, self.encoded[tokenizer_digest(checkpoint)]))
         for dataset, name in sorted(tasks, key=lambda task: task[1] == "answers"):  # last: others may find them
             what = dataset if name == "answers" else f"{dataset} {name}"
             subject = Subject(
@@ -185,7 +199,7 @@ class Sweep:
                 self.accelerator,
                 label=f"{label}  {what}",
                 tell=self._tell,
-                greedy=greedy[dataset],
+                known=known,
             )
             measure = self.measures[name]
             try:
@@ -205,6 +219,15 @@ class Sweep:
             self._write_tables()
         if said:
             self._say(f"{label}  {'  '.join(said[task] for task in tasks if task in said)}")
+
+    def _measured_before(self, checkpoint: Checkpoint, model: PreTrainedModel, tasks: list[tuple[str, str]]) -> Known:
+        """What the run measured of this checkpoint; says how many of the rows that are due those are."""
+        known = Known() if checkpoint.commit else Known.of(Path(checkpoint.source), model)
+        due = dict.fromkeys(dataset for dataset, name in tasks if name in DEFAULT_MEASURES)
+        rows = [prompt for dataset in due for prompt in self.eval_sets[dataset].rows["prompt"][:]]
+        if before := sum(digest(prompt) in known for prompt in rows):
+            self._tell(f"{before:,} of {len(rows):,} rows were measured while training")
+        return known
 
     def _together(self, do: Callable[[], T]) -> T:
         """What `do` gives on this process; every one runs it, and an error on one is an error on all."""
@@ -235,7 +258,7 @@ class Sweep:
 
         self.report.copy_training_log(self.run_folder / METRICS)
         accuracies = table(self._write_tables())
-        page = write_report([self.report.path])
+        page = write_report([self.report.path], only=self.args.figures)
         print(f"{accuracies}\nresults  {self.report.path / 'results.csv'}\nreport   {page}", flush=True)
 
     def _tell(self, line: str) -> None:
@@ -296,6 +319,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", nargs="+", default=[], type=steps_word, metavar="STEP", help=STEPS_HELP)
     threads = "CPU threads of each process (default: 0, which shares the cores among the processes)"
     parser.add_argument("--threads", type=int, default=0, metavar="N", help=threads)
+    figures = "the figures to draw on the page, by the names of their files (default: all)"
+    parser.add_argument("--figures", nargs="+", default=[], metavar="NAME", help=figures)
     parser.add_argument("--watch", action="store_true", help="score new checkpoints too, until the run is over")
     return parser.parse(argv)
 

@@ -32,6 +32,7 @@ from evaluation.process.settings import ProcessSettings
 from nim_dataset.errors import UserError, exit_on_user_error
 from training import callbacks
 from training.config import Config, parse_config
+from training.data.layout import describe_layout
 from training.gradient_norms import LayerGradNorms
 from training.hub.publish import check_credentials, push_run
 from training.limits import check_optimizer
@@ -234,7 +235,7 @@ def tell(config: Config, materials: Materials, trainer: AnchoredTrainer) -> None
         f"{len(rows):,} rows, {len(rows.tokens) / len(rows):.1f} tokens each; per step"
         f" {args.per_device_train_batch_size} x {args.gradient_accumulation_steps} accumulated x"
         f" {PartialState().num_processes} processes,"
-        f" {'end to end' if trainer.end_to_end else 'padded to the longest'}"
+        f" {describe_layout(trainer.layout, rows, args.per_device_train_batch_size)}"
     )
 
 

@@ -7,7 +7,6 @@ overrides and reads of the Trainer's private members is listed in tests/training
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,16 +21,18 @@ from transformers import PreTrainedTokenizerBase, get_scheduler
 from transformers.trainer_utils import seed_worker
 
 from evaluation.artifacts.models import BrokenCheckpointError, load_weights
+from evaluation.artifacts.remembering import Remembering
 from evaluation.artifacts.training_log import log_prefix
+from evaluation.measures.answers import greedy_answers
 from evaluation.measures.candidates import candidate_records, mean_quantities
+from evaluation.measures.known import Known
 from evaluation.measures.measure import CannotMeasureError
 from evaluation.nim_accuracy.nim_accuracy import text_matches
-from evaluation.predict import answer_budget, predict
+from evaluation.predict import answer_budget
 from nim_dataset.errors import UserError, unknown
 from nim_dataset.games import parse_prompts
 from training.data.encoding import AnswerCollator, EncodedRows, decision_states, encode_rows
-from training.data.end_to_end import BY_ROW, attention, rows_stay_apart
-from training.data.padding import padding_is_ignored
+from training.data.layout import choose_layout
 from training.data.phase import Phase
 from training.data.phases import Batching, MicroBatches, PhaseRows, SetRows
 from training.eval_loss import answer_loss
@@ -88,17 +89,7 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
             objectives=objectives,
             **kwargs,
         )
-        collator.end_to_end = self.end_to_end = (
-            self.args.device.type == "cpu"
-            and not self.args.torch_compile  # which would compile anew for each combination of lengths
-            and self.args.neftune_noise_alpha is None  # whose noise depends on the layout
-            and rows_stay_apart(self.model, train_dataset.longest_inputs())
-        )
-        if not self.end_to_end and not padding_is_ignored(self.model, train_dataset[0], collator.pad_token_id):
-            raise UserError(
-                f"model: a {self.model.config.model_type} model reads the padding of shorter rows, so it would learn"
-                " something else from a batch than from its rows; take another architecture"
-            )
+        self.layout = choose_layout(self.model, self.args, train_dataset, collator)
         phases = phases or [(Phase((), steps=self.args.max_steps), (SetRows(0, len(train_dataset)),))]
         rows = [PhaseRows(self._batching(phase, sets), phase.steps) for phase, sets in phases]
         self.plan = PhasePlan([phase for phase, _ in phases], rows, list(self.eval_dataset or {}))
@@ -106,6 +97,9 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
         self._objectives_loss = torch.zeros((), device=self.args.device)
         self._tokens = torch.zeros((), dtype=torch.int64, device=self.args.device)
         self._tokens_since = time.perf_counter()
+        self._tokenizer: Any = Remembering(processing_class, {})
+        self._measured: tuple[Any, Known] = None, Known()
+        """`_weights_now`, and what the last evaluation found."""
 
     # ---- The rows of each step ----
 
@@ -214,7 +208,7 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
 
     def training_step(self, model: nn.Module, inputs: dict[str, Tensor | Any], *args: Any, **kwargs: Any) -> Tensor:
         """One micro-batch; gives the loss of the answers alone."""
-        with attention(self.model, BY_ROW) if self.end_to_end else nullcontext():
+        with self.layout.applied(inputs):
             loss = super().training_step(model, inputs, *args, **kwargs)
         self.stop_unless_finite("loss", loss, self.state.global_step + 1)
         return loss - self._objectives_loss
@@ -258,6 +252,8 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
         states = {name: state for name, o in self.objectives.items() if (state := o.state_dict())}
         if states and self.args.should_save:
             torch.save(states, checkpoint / OBJECTIVES_FILE)
+        if self.args.should_save:
+            self._keep_measured(checkpoint)
 
     def _load_objectives(self, file: Path) -> None:
         saved = torch.load(file, map_location=self.args.device, weights_only=True) if file.exists() else {}
@@ -294,18 +290,31 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
         Raises `UserError` for a name that it does not have, and for a dataset without `prompt` and `answer`.
         """
         started = time.perf_counter()
-        metrics = {}
+        metrics, known = {}, Known()
         for name, rows in self._sets_to_measure(eval_dataset).items():
             key = log_prefix(name, metric_key_prefix)
-            probabilities, greedy = self._probabilities(rows)
-            metrics[f"{key}_exact_match"] = self._exact_match(rows, greedy)
+            probabilities = self._probabilities(rows, known)
+            metrics[f"{key}_exact_match"] = self._exact_match(rows, known)
             if self.eval_loss:
                 metrics[f"{key}_loss"] = self._answer_loss(rows)
             metrics |= {f"{key}_{name}": value for name, value in probabilities.items()}
+        self._measured = self._weights_now(), known
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         self._tokens_since += time.perf_counter() - started  # the speed is that of training
         return metrics
+
+    def _weights_now(self) -> Any:
+        """Something that is equal only while the weights are as they were."""
+        return self.state.global_step, [(weight.data_ptr(), weight._version) for weight in self.model.parameters()]
+
+    def _keep_measured(self, checkpoint: Path) -> None:
+        """Writes what was measured of these weights beside them, if it was measured as a sweep does it, in fp32."""
+        weights, known = self._measured
+        in_fp32 = self.accelerator.mixed_precision == "no" and not self.args.torch_compile
+        in_fp32 &= all(weight.dtype == torch.float32 for weight in self.model.parameters())
+        if in_fp32 and weights == self._weights_now():
+            known.write(checkpoint, self.accelerator.unwrap_model(self.model))
 
     def _sets_to_measure(self, wanted: Dataset | dict[str, Dataset] | str | None) -> dict[str, Dataset]:
         own = self.eval_dataset or {}
@@ -319,35 +328,36 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
                 raise UserError(f"eval_dataset: '{name}' is no dataset of rows with the columns prompt and answer")
         return sets
 
-    def _probabilities(self, rows: Dataset) -> tuple[dict[str, float], dict[int, str]]:
-        """`p_right` and `p_cheat`, and row -> its greedy answer, where the same forward pass tells it."""
+    def _probabilities(self, rows: Dataset, known: Known) -> dict[str, float]:
+        """`p_right` and `p_cheat`."""
         try:
-            records, greedy = candidate_records(
+            records = candidate_records(
                 self.accelerator.unwrap_model(self.model),
-                self.processing_class,
+                self._tokenizer,
                 rows,
                 parse_prompts(rows["prompt"][:])[0],
                 batch_size=self.args.per_device_eval_batch_size,
                 accelerator=self.accelerator,
+                known=known,
             )
         except CannotMeasureError:  # such as rows of no known game
-            return {}, {}
+            return {}
         means = mean_quantities(records)
-        return {name: means[name] for name in ("p_right", "p_cheat") if name in means}, greedy
+        return {name: means[name] for name in ("p_right", "p_cheat") if name in means}
 
     def _answer_loss(self, rows: Dataset) -> float:
         encoded = encode_rows(rows, self.processing_class, sys.maxsize, "eval_data")
         return answer_loss(self.model, encoded, self.padded, self.args.per_device_eval_batch_size, self.accelerator)
 
-    def _exact_match(self, rows: Dataset, greedy: dict[int, str]) -> float:
-        answers: Sequence[str] = rows["answer"]
-        predictions = predict(
+    def _exact_match(self, rows: Dataset, known: Known) -> float:
+        answers: Sequence[str] = rows["answer"][:]
+        written = greedy_answers(
             self.model,
-            self.processing_class,
-            rows["prompt"],
+            self._tokenizer,
+            rows["prompt"][:],
             max_new_tokens=answer_budget(self.processing_class, answers),
             batch_size=self.args.per_device_eval_batch_size,
             accelerator=self.accelerator,
-            known=greedy,
+            known=known,
         )
-        return sum(text_matches(p, a) for p, a in zip(predictions, answers, strict=True)) / len(answers)
+        return sum(text_matches(text, answer) for text, answer in zip(written, answers, strict=True)) / len(answers)

@@ -6,6 +6,7 @@ less than a second per gigabyte, which is little beside writing or reading it.
 
 import json
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 from nim_dataset.files import write_text
@@ -23,13 +24,23 @@ def write_checksums(folder: Path) -> None:
     write_text(folder / CHECKSUMS, json.dumps(found, indent=2) + "\n")
 
 
-def what_differs(folder: Path) -> str | None:
+def is_listed(folder: Path, name: str) -> bool:
+    """Whether a file was there when the folder's files were written down."""
+    try:
+        return name in json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def what_differs(folder: Path, of: Callable[[str], bool] = lambda name: True) -> str | None:
     """The first file that is not as it was written down, and why, such as `optimizer.pt is damaged`; None if all are.
 
-    Further files are no concern. Sizes are compared before anything is read.
+    Only files `of` these names are looked at, and further files are no concern. Sizes are compared before anything is
+    read.
     """
     try:
         written = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
+        written = {name: entry for name, entry in written.items() if of(name)}
         sizes = {name: int(entry["bytes"]) for name, entry in written.items()}
         sums = {name: int(entry["crc32"]) for name, entry in written.items()}
     except FileNotFoundError:

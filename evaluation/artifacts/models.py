@@ -23,6 +23,7 @@ from evaluation.artifacts.run_folder import is_checkpoint, list_checkpoints, ste
 from nim_dataset.errors import UserError, suggest
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "tokenizer.model")
+TOKENIZER_GLOBS = ("tokenizer*", "vocab*", "merges.txt", "*.model", "special_tokens_map.json", "added_tokens.json")
 WEIGHTS_GLOBS = ("*.safetensors", "pytorch_model*.bin")
 
 
@@ -213,6 +214,16 @@ def load_checkpoint(
     except WrongTokenizerError as error:
         raise UserError(f"{checkpoint.name}: its tokenizer does not match: {error}") from error
     return cast(Any, model).to(device), tokenizer
+
+
+def tokenizer_digest(checkpoint: Checkpoint) -> str:
+    """A hash of the tokenizer's files, and the configuration's, which may name its class: the same one, the same
+    tokenizer. For a checkpoint that was loaded."""
+    folder = Path(_tokenizer_source(checkpoint) or cached_snapshot(checkpoint.source, checkpoint.commit or "main"))
+    digest = hashlib.sha256()
+    for path in sorted(path for kind in (*TOKENIZER_GLOBS, "config.json") for path in folder.glob(kind)):
+        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _tokenizer_source(checkpoint: Checkpoint) -> str | None:

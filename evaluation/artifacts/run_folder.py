@@ -3,7 +3,7 @@
 runs/NAME/
   config.yaml, environment.json    the record of the run, which marks the folder as ours and lists its model's files
   metrics.jsonl                    what was logged
-  checkpoint-N/                    all that it takes to go on from step N
+  checkpoint-N/                    all that it takes to go on from step N, and what was measured there
   config.json, *.safetensors, ...  the trained model and its tokenizer; config.json comes last and says "done"
   .saving/                         what is being written: a kill leaves half-written files only there
 
@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 from safetensors import SafetensorError
 
-from evaluation.artifacts.checksums import CHECKSUMS, what_differs, write_checksums
+from evaluation.artifacts.checksums import CHECKSUMS, is_listed, what_differs, write_checksums
 from nim_dataset.errors import UserError
 from nim_dataset.files import write_text
 
@@ -39,7 +39,18 @@ RECORDS_AND_MODELS = (
     *("trainer_state.json",),
 )
 
-TRAINING_STATE = (CHECKSUMS, "trainer_state.json", "*.bin", "*.pt", "*.pth", "pytorch_model_fsdp*", "optimizer*")
+MEASURED = "measured.parquet"
+"""In a checkpoint: what was measured of it while training; see `evaluation/measures/known.py`."""
+TRAINING_STATE = (
+    CHECKSUMS,
+    MEASURED,
+    "trainer_state.json",
+    "*.bin",
+    "*.pt",
+    "*.pth",
+    "pytorch_model_fsdp*",
+    "optimizer*",
+)
 """What a checkpoint holds beside a model and its tokenizer."""
 
 
@@ -217,6 +228,17 @@ def last_complete_checkpoint(run_dir: Path, skipped: list[str] | None = None) ->
             return checkpoint
         notes.append(f"{checkpoint}: {damage}")
     return None
+
+
+def measured_file(checkpoint: Path) -> Path | None:
+    """`MEASURED` of a checkpoint; None where there is none, or where it, the weights or the tokenizer are not as they
+    were saved together."""
+
+    def is_read(name: str) -> bool:
+        return name == MEASURED or not any(fnmatch(name, pattern) for pattern in TRAINING_STATE)
+
+    whole = is_listed(checkpoint, MEASURED) and what_differs(checkpoint, is_read) is None
+    return checkpoint / MEASURED if whole else None
 
 
 @contextmanager

@@ -3,12 +3,15 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
 from datasets import ClassLabel, Dataset
+from transformers import PreTrainedTokenizerBase
 
 from evaluation.artifacts.report_folder import PREDICTIONS, ReportFolder, Row
+from evaluation.measures.known import Known, digest
 from evaluation.measures.measure import Measure, Subject, measure
 from evaluation.nim_accuracy.nim_accuracy import parse_move, score, text_matches
-from evaluation.predict import answer_budget, predict
+from evaluation.predict import answer_budget, write_answers
 
 
 @measure("answers")
@@ -21,7 +24,7 @@ class Answers(Measure):
 
     def records(self, subject: Subject) -> list[Row]:
         rows = subject.eval_set.rows
-        generated = predict(
+        generated = greedy_answers(
             subject.model,
             subject.tokenizer,
             rows["prompt"][:],
@@ -29,7 +32,7 @@ class Answers(Measure):
             batch_size=subject.batch_size,
             accelerator=subject.accelerator,
             progress=subject.label,
-            known=subject.greedy,
+            known=subject.known,
         )
         return prediction_rows(rows, generated) if subject.accelerator.is_main_process else []
 
@@ -57,6 +60,23 @@ class Answers(Measure):
             for dimension, groups in scores["groups"].items()
             for group, values in groups.items()
         ]
+
+
+def greedy_answers(
+    model: torch.nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int,
+    known: Known,
+    **how: Any,
+) -> list[str]:
+    """`predict` for the prompts whose answers are not `known`; they are afterwards."""
+    digests = [digest(prompt) for prompt in prompts]
+    here = known.answers(digests, max_new_tokens)
+    found = write_answers(model, tokenizer, prompts, max_new_tokens=max_new_tokens, known=here, **how)
+    known.written.update(zip(digests, found, strict=True))
+    return [answer.text for answer in found]
 
 
 def named_rows(rows: Dataset) -> Iterator[Row]:

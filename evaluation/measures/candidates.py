@@ -7,7 +7,7 @@ Exact match is a step; these are curves. A row's record holds the log-probabilit
 Shapes: N rows, C possible answers of the row that has most.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from evaluation.artifacts.report_folder import Row
 from evaluation.measures.answer_tree import choose_layout
 from evaluation.measures.intervals import mean_interval
+from evaluation.measures.known import Known, digest
 from evaluation.measures.measure import Measure, Subject, measure
-from evaluation.measures.questions import Asked, ask, over_rows
-from evaluation.predict import evaluating
+from evaluation.measures.questions import Asked, in_tokens, over_rows, possible_answers
+from evaluation.predict import Written, evaluating
 from nim_dataset.config import Position
 from nim_dataset.pairs import BUCKETS
 
@@ -33,7 +34,7 @@ class Candidates(Measure):
     columns = ("quantity", "group", "n", "value", "low", "high")
 
     def records(self, subject: Subject) -> list[Row]:
-        records, greedy = candidate_records(
+        return candidate_records(
             subject.model,
             subject.tokenizer,
             subject.eval_set.rows,
@@ -41,9 +42,8 @@ class Candidates(Measure):
             batch_size=subject.batch_size,
             accelerator=subject.accelerator,
             label=subject.label,
+            known=subject.known,
         )
-        subject.greedy.update(greedy)
-        return records
 
     def results(self, records: Sequence[Mapping[str, Any]]) -> list[Row]:
         values = Distributions(records).values()["p_right"]
@@ -84,15 +84,53 @@ def candidate_records(
     batch_size: int,
     accelerator: Accelerator | None = None,
     label: str = "",
-) -> tuple[list[Row], dict[int, str]]:
+    known: Known | None = None,
+) -> list[Row]:
     """A record for each row whose game is known, on every process: `log_probabilities` of its possible answers, whose
-    numbers are `moves`; the right one is `move`, the one that the names are bound to `cheat_move`. And row -> what
-    `predict` gives for it, of those rows where the same logits tell it.
+    numbers are `moves`; the right one is `move`, the one that the names are bound to `cheat_move`.
 
-    `model` is not wrapped, on the device where it is to run; `games` are those of the rows. Raises `CannotMeasureError`
-    where no row's game is known, and `UserError` as `predict` does.
+    `model` is not wrapped, on the device where it is to run; `games` are those of the rows. Prompts that are `known`
+    are not asked; the others are known afterwards, with what `predict` gives for them where the same logits tell it.
+    Raises `CannotMeasureError` where no row's game is known, and `UserError` as `predict` does.
     """
-    asked = ask(model, tokenizer, rows, games)
+    known = Known() if known is None else known
+    prompts, possible = rows["prompt"][:], possible_answers(rows, games)
+    digests = [digest(prompts[each.row]) for each in possible]
+    unknown = {
+        prompt: each
+        for each, prompt in reversed(list(zip(possible, digests, strict=True)))  # the first row of each prompt stays
+        if known.log_probabilities(prompt, each.moves) is None
+    }
+    if unknown:
+        asked = in_tokens(model, tokenizer, prompts, sorted(unknown.values(), key=lambda each: each.row))
+        _learn(model, tokenizer, asked, prompts, known, batch_size, accelerator, label)
+    column = {name: rows[name][:] for name in ("bucket", "max_remove") if name in rows.column_names}
+    if "bucket" in column:
+        column["bucket"] = [None if bucket is None else BUCKETS[bucket] for bucket in column["bucket"]]
+    return [
+        {
+            "row": each.row,
+            "moves": list(each.moves),
+            "log_probabilities": known.log_probabilities(prompt, each.moves),
+            "move": each.moves[each.right],
+            "cheat_move": None if each.cheat is None else each.moves[each.cheat],
+            **{name: values[each.row] for name, values in column.items()},
+        }
+        for each, prompt in zip(possible, digests, strict=True)
+    ]
+
+
+def _learn(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    asked: Sequence[Asked],
+    prompts: Sequence[str],
+    known: Known,
+    batch_size: int,
+    accelerator: Accelerator | None,
+    label: str,
+) -> None:
+    """Asks the model, and makes `known` what it says."""
     with evaluating(model), torch.inference_mode():
         layout = choose_layout(model, [each.question for each in asked])
     pad = tokenizer.pad_token_id or 0
@@ -104,22 +142,16 @@ def candidate_records(
 
     lengths = [len(each.question.prompt) for each in asked]
     found = over_rows(model, lengths, run, batch_size=batch_size, accelerator=accelerator, label=label)
-    column = {name: rows[name][:] for name in ("bucket", "max_remove") if name in rows.column_names}
-    if "bucket" in column:
-        column["bucket"] = [None if bucket is None else BUCKETS[bucket] for bucket in column["bucket"]]
-    records = [
-        {
-            "row": each.row,
-            "moves": list(each.moves),
-            "log_probabilities": [round(float(value), 6) for value in log_p_C],
-            "move": each.moves[each.right],
-            "cheat_move": None if each.cheat is None else each.moves[each.cheat],
-            **{name: values[each.row] for name, values in column.items()},
-        }
-        for each, (log_p_C, _) in zip(asked, found, strict=True)
-    ]
-    written = zip(asked, [answer for _, answer in found], strict=True) if decodes_plainly(model) else ()
-    return records, greedy_texts(tokenizer, written)
+    texts: dict[tuple[int, ...], str] = {}
+    plain = decodes_plainly(model)
+    for each, (log_p_C, answer) in zip(asked, found, strict=True):
+        prompt = digest(prompts[each.row])
+        known.possible[prompt] = each.moves, [round(float(value), 6) for value in log_p_C]
+        if plain and answer is not None:
+            ids = tuple(each.question.tree.tokens[node] for node in each.question.tree.paths[answer])
+            if ids not in texts:
+                texts[ids] = tokenizer.batch_decode([list(ids)], skip_special_tokens=True)[0].strip()
+            known.written[prompt] = Written(texts[ids], len(ids), ended=True)
 
 
 PLAIN_SETTINGS = {
@@ -134,20 +166,6 @@ def decodes_plainly(model: PreTrainedModel) -> bool:
     """Whether greedy decoding takes the likeliest token, without penalties and the like."""
     settings = model.generation_config
     return settings is not None and set(settings.to_diff_dict()) <= PLAIN_SETTINGS
-
-
-def greedy_texts(tokenizer: PreTrainedTokenizerBase, written: Iterable[tuple[Asked, int | None]]) -> dict[int, str]:
-    """Row -> the text of the answer that greedy decoding writes, where that is known and no longer than right ones."""
-    known = [(each, answer) for each, answer in written if answer is not None]
-    longest = max((len(each.question.tree.paths[each.right]) for each, _ in known), default=0)
-    tokens = {
-        each.row: tuple(each.question.tree.tokens[node] for node in each.question.tree.paths[answer])
-        for each, answer in known
-    }
-    text = {
-        ids: tokenizer.batch_decode([list(ids)], skip_special_tokens=True)[0].strip() for ids in set(tokens.values())
-    }
-    return {row: text[ids] for row, ids in tokens.items() if len(ids) <= longest}
 
 
 def mean_quantities(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:

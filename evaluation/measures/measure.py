@@ -20,6 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from evaluation.artifacts.report_folder import ReportFolder, Row
 from evaluation.eval_sets import EvalSet
+from evaluation.measures.known import Known
 from nim_dataset.errors import UserError, unknown
 from nim_dataset.files import read_jsonl, write_jsonl
 from nim_dataset.plugins import Registry, import_modules
@@ -45,8 +46,8 @@ class Subject:
     """What a progress bar is called."""
     tell: Callable[[str], None] = print
     """Says a line that a reader should know, once however often it is said."""
-    greedy: dict[int, str] = field(default_factory=dict)
-    """Row -> its greedy answer, where a measure that came before (`candidates`) found it on its way."""
+    known: Known = field(default_factory=Known)
+    """What the model has said already, to this and other sets or while it was trained; measures add to it."""
 
 
 @dataclass(frozen=True)

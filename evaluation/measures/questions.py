@@ -20,60 +20,75 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Asked:
+class Possible:
     """A row whose possible answers are known."""
 
     row: int
     """Its place in the set."""
-    question: Question
     moves: tuple[int, ...]
     """The number of each possible answer, ascending."""
+    answers: tuple[str, ...]
+    """Their texts."""
     right: int
     """Which of them is the answer."""
     cheat: int | None
     """Which of them the names are bound to; None where they are bound to none."""
 
 
-def ask(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    rows: Dataset,
-    games: Sequence[Position | None],
-) -> list[Asked]:
+@dataclass(frozen=True)
+class Asked(Possible):
+    """The same in tokens."""
+
+    question: Question
+
+
+def possible_answers(rows: Dataset, games: Sequence[Position | None]) -> list[Possible]:
     """The rows (columns `prompt`, `answer` and, if there, `cheat_move`) whose game is known and has their answer.
 
-    `games` are those that the prompts tell.
+    `games` are those that the prompts tell. Raises `CannotMeasureError` where there are none.
+    """
+    bound = rows["cheat_move"][:] if "cheat_move" in rows.column_names else [None] * len(games)
+    known = []
+    for row, (game, answer, cheat) in enumerate(zip(games, rows["answer"][:], bound, strict=True)):
+        options = game.options() if game is not None else {}
+        moves, answers = tuple(options), tuple(options.values())
+        if answer in answers:
+            place = moves.index(cheat) if cheat in moves else None
+            known.append(Possible(row, moves, answers, answers.index(answer), place))
+    if not known:
+        raise CannotMeasureError("no row is of a known game, so the possible answers are not known")
+    return known
 
-    Raises `CannotMeasureError` where there are none, or the tokenizer has no end-of-text token, and `UserError` as
-    `predict` does.
+
+def in_tokens(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], several: Sequence[Possible]
+) -> list[Asked]:
+    """These rows of the set whose `prompts` are given, in tokens.
+
+    Raises `CannotMeasureError` where the tokenizer has no end-of-text token, and `UserError` as `predict` does.
     """
     ends = end_tokens(model, tokenizer)
     if not ends:
         raise CannotMeasureError("neither the model nor the tokenizer has an end-of-text token, so no answer ends")
-    columns = {name: rows[name][:] for name in ("prompt", "answer", "cheat_move") if name in rows.column_names}
-    known = []
-    for row, (game, answer) in enumerate(zip(games, columns["answer"], strict=True)):
-        options = game.options() if game is not None else {}
-        if answer in options.values():
-            known.append((row, options))
-    if not known:
-        raise CannotMeasureError("no row is of a known game, so the possible answers are not known")
-    texts = [columns["prompt"][row] for row, _ in known]
-    prompts = encode_prompts(tokenizer, texts)
-    several = [(text, answer) for text, (_, options) in zip(texts, known, strict=True) for answer in options.values()]
-    ids = iter(encode_answers(tokenizer, *zip(*several, strict=True))[0])
-    bound = columns.get("cheat_move") or [None] * len(games)
+    texts = [prompts[each.row] for each in several]
+    prompt_ids = encode_prompts(tokenizer, texts)
+    lasts = [text for text, each in zip(texts, several, strict=True) for _ in each.answers]
+    ids = iter(encode_answers(tokenizer, lasts, [answer for each in several for answer in each.answers])[0])
     asked = []
-    for (row, options), prompt in zip(known, prompts, strict=True):
-        moves, answers = tuple(options), list(options.values())
-        tree = AnswerTree.of(tuple(tuple(next(ids)) for _ in answers))
-        cheat = moves.index(bound[row]) if bound[row] in moves else None
-        asked.append(
-            Asked(row, Question(tuple(prompt), tree, ends), moves, answers.index(columns["answer"][row]), cheat)
-        )
-    longest = max(len(path) for each in asked for path in each.question.tree.paths)
-    check_rows(model, [each.row for each in asked], prompts, longest)
+    for each, prompt in zip(several, prompt_ids, strict=True):
+        tree = AnswerTree.of(tuple(tuple(next(ids)) for _ in each.answers))
+        question = Question(tuple(prompt), tree, ends)
+        asked.append(Asked(each.row, each.moves, each.answers, each.right, each.cheat, question))
+    longest = max((len(path) for each in asked for path in each.question.tree.paths), default=0)
+    check_rows(model, [each.row for each in asked], prompt_ids, longest)
     return asked
+
+
+def ask(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Dataset, games: Sequence[Position | None]
+) -> list[Asked]:
+    """`possible_answers` in tokens; raises what both do."""
+    return in_tokens(model, tokenizer, rows["prompt"][:], possible_answers(rows, games))
 
 
 def ask_subject(subject: Subject) -> list[Asked]:

@@ -1,8 +1,7 @@
 """The residual stream of a model, layer by layer: read it, or put another one in and let the model go on from there.
 
-The decoder layers are found by the model's own structure: the first list of modules that is as long as its
-configuration says there are layers. Layer l of L is what goes into the l-th of them, from 0 (the embeddings); L is what
-the last one gives, before the final norm.
+The decoder layers are found by the model's own structure (`decoder_layers`). Layer l of L is what goes into the l-th of
+them, from 0 (the embeddings); L is what the last one gives, before the final norm.
 
 Shapes: S sequences of T tokens, D channels.
 """
@@ -15,6 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from evaluation.last_layer import decoder_layers
 from evaluation.measures.measure import CannotMeasureError
 
 
@@ -23,10 +23,9 @@ class ResidualStream:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
-        count = getattr(model.config.get_text_config(), "num_hidden_layers", None)
-        lists = (module for module in model.modules() if isinstance(module, nn.ModuleList))
-        found = next((module for module in lists if len(module) == count), None)
-        if not found:
+        found = decoder_layers(model)
+        if found is None:
+            count = getattr(model.config.get_text_config(), "num_hidden_layers", None)
             raise CannotMeasureError(f"{type(model).__name__} shows no list of its {count} decoder layers")
         self.layers: nn.ModuleList = found
         self.rest: tuple[Any, ...] | None = None

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.image import imsave
+from PIL import Image
 
 from evaluation.report.style import plt
 from nim_dataset.files import write_text, written_whole
@@ -23,7 +23,8 @@ def save(figure: Figure, data: pd.DataFrame | None, folder: Path, name: str) -> 
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     with written_whole(folder / f"{name}.png") as file:
-        imsave(file, np.asarray(canvas.buffer_rgba()), format="png", dpi=figure.dpi)
+        opaque = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+        opaque.save(file, "png", dpi=(figure.dpi, figure.dpi), compress_level=3)  # 6 is twice the work for 6% less
     figure.set_layout_engine("none")
     with written_whole(folder / f"{name}.svg") as file, matplotlib.rc_context({"svg.hashsalt": name}):
         FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})

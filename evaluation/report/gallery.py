@@ -4,14 +4,14 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from evaluation.report.experiment import Experiment
 from evaluation.report.figure_files import ENDINGS, save
-from evaluation.report.figures.figure import Plot, all_comparisons, all_figures, import_figures
+from evaluation.report.figures.figure import Plot, all_comparisons, all_figures, find_figures, import_figures
 from evaluation.report.style import HALF, RC, Looks, plt
 from nim_dataset.errors import UserError
 
@@ -39,6 +39,8 @@ class Gallery:
     """Draws figures into `folder`."""
 
     folder: Path
+    only: Sequence[str] = ()
+    """The names of the figures to draw; all, where it is empty."""
     broken: list[str] = field(default_factory=list)
     """A sentence for each figure that could not be drawn."""
     drawn: set[str] = field(default_factory=set)
@@ -54,7 +56,7 @@ class Gallery:
         with plt.style.context(RC), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             looks = Looks(experiment.datasets)
-            alone = [self._draw(plot, experiment, looks) for plot in all_figures()]
+            alone = [self._draw(plot, experiment, looks) for plot in find_figures(self.only)]
             together = [self._draw(plot, [experiment, *others]) for plot in all_comparisons() if others]
         _pass_on(caught)
         return [each for each in alone if each], [each for each in together if each]

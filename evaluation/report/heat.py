@@ -47,7 +47,8 @@ def draw_heat(axes: Axes, cells: pd.DataFrame, value: str, positions: list[str],
             if not np.isnan(share):
                 color = "white" if share > 0.55 else INK
                 text = f"{100 * share:.0f}"
-                axes.text(place + 0.5, layer + 0.5, text, ha="center", va="center", fontsize=7.5, color=color)
+                cell = axes.text(place + 0.5, layer + 0.5, text, ha="center", va="center", fontsize=7.5, color=color)
+                cell.set_in_layout(False)
     shown = layers if len(layers) <= 8 else layers[:: -(-len(layers) // 8)]
     axes.set_yticks([layers.index(layer) + 0.5 for layer in shown], [str(layer) for layer in shown])
     axes.set_xticks(np.arange(len(positions)) + 0.5, positions if label_x else [], rotation=90, fontsize=8.5)

@@ -25,15 +25,21 @@ from nim_dataset.errors import UserError, exit_on_user_error
 from nim_dataset.files import write_text
 
 
-def write_report(output_dirs: Sequence[Path], output: Path | None = None, compare: Sequence[Path] = ()) -> Path:
+def write_report(
+    output_dirs: Sequence[Path],
+    output: Path | None = None,
+    compare: Sequence[Path] = (),
+    only: Sequence[str] = (),
+) -> Path:
     """Draws the figures and writes the page; returns the path of `index.html`.
 
     `output_dirs` are report folders of one experiment (several: its seeds), `compare` those of other experiments.
-    `output` is the folder for `index.html` and `figures/`, by default the first report folder. Raises `UserError` when
-    a folder is missing, holds no readable results, or is given twice.
+    `output` is the folder for `index.html` and `figures/`, by default the first report folder. `only` names the figures
+    to draw, where it is not all of them. Raises `UserError` when a folder is missing, holds no readable results, or is
+    given twice.
     """
     experiment, others = read_experiments(output_dirs, compare)
-    return write_page(experiment, others, Path(output or output_dirs[0]))
+    return write_page(experiment, others, Path(output or output_dirs[0]), only)
 
 
 def read_experiments(output_dirs: Sequence[Path], compare: Sequence[Path]) -> tuple[Experiment, list[Experiment]]:
@@ -49,9 +55,9 @@ def read_experiments(output_dirs: Sequence[Path], compare: Sequence[Path]) -> tu
     return experiment, [Experiment.read([Path(folder)]) for folder in compare]
 
 
-def write_page(experiment: Experiment, others: list[Experiment], output: Path) -> Path:
-    """Draws the figures into `output` and writes the page there; returns the path of `index.html`."""
-    gallery = Gallery(output / "figures")
+def write_page(experiment: Experiment, others: list[Experiment], output: Path, only: Sequence[str] = ()) -> Path:
+    """Draws the figures (`only` these, if any) into `output` and writes the page there; returns its path."""
+    gallery = Gallery(output / "figures", only)
     figures, compared = gallery.draw_all(experiment, others)
     gallery.remove_stale(output / "index.html")
     games, answer = wrong_games(experiment), answer_table(experiment)
@@ -64,7 +70,7 @@ def write_page(experiment: Experiment, others: list[Experiment], output: Path) -
         title=experiment.name,
         sections=[*sections, ("source", "Where this comes from", [])],
         summary=summary(experiment),
-        notes=[*_notes(experiment), *gallery.broken],
+        notes=[*_notes(experiment), *gallery.broken, *_undrawn(experiment, only)],
         answer=answer,
         latex=latex(answer),
         markdown=markdown(answer),
@@ -97,6 +103,11 @@ def _notes(experiment: Experiment) -> list[str]:
     for run in experiment.runs:
         notes += [str(note) for note in run.settings.get("notes") or []]
     return notes
+
+
+def _undrawn(experiment: Experiment, only: Sequence[str]) -> list[str]:
+    folders = " ".join(run.folder.as_posix() for run in experiment.runs)
+    return [f"Not all figures are drawn here: python -m evaluation.report {folders} draws the others."] if only else []
 
 
 NOT_FOR_READERS = {"checkpoints", "notes", "notes_by_dataset", "sha256", "spec", "chance", "process"}

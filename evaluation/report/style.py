@@ -64,6 +64,7 @@ RC: dict[str, Any] = {
     "axes.titlesize": 11.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # where it is anyway: to look for ticks above the axes takes a tenth of a drawing
     "axes.labelsize": 11,
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,

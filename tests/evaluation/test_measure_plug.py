@@ -103,7 +103,9 @@ def test_a_measure_alone_makes_a_report(swept, tmp_path, command_env):
     assert not (tmp_path / "report" / "predictions").exists()
 
 
-def test_an_unknown_measure_names_the_nearest(swept, tmp_path):
+def test_an_unknown_measure_or_figure_names_the_nearest(swept, tmp_path):
     with pytest.raises(UserError, match="--measures: unknown measure 'answer', did you mean 'answers'"):
         sweep.main([*swept.arguments, "--output", str(tmp_path / "report"), "--measures", "answer"])
+    with pytest.raises(UserError, match="--figures: unknown figure 'los', did you mean 'loss'"):
+        sweep.main([*swept.arguments, "--output", str(tmp_path / "report"), "--figures", "los"])
     assert not (tmp_path / "report").exists()

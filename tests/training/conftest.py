@@ -1,4 +1,4 @@
-"""Shared by the training tests: three small model shapes, encoded rows, and the command line as users run it."""
+"""Shared by the training tests: small model shapes, encoded rows, and the command line as users run it."""
 
 import json
 import os
@@ -12,7 +12,15 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPTNeoXConfig, LlamaConfig, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    OPTConfig,
+    PreTrainedModel,
+)
 
 import nim_dataset
 from training.data.encoding import EncodedRows, encode_rows
@@ -24,6 +32,7 @@ SHAPES: dict[str, Any] = {
     "gpt_neox": GPTNeoXConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2),
     "gpt2": GPT2Config(n_embd=32, n_layer=2, n_head=2, n_positions=128, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0),
     "llama": LlamaConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2),
+    "opt": OPTConfig(hidden_size=32, ffn_dim=64, num_hidden_layers=2, num_attention_heads=2, dropout=0),
 }
 
 

@@ -85,6 +85,8 @@ def encode_rows(
 ) -> EncodedRows:
     """Tokenizes the columns `prompt` and `answer` of `rows`, and keeps `columns`; `name` is what an error calls them.
 
+    Rows are drawn with replacement, so many have the same text: each text is tokenized once.
+
     Raises `UserError` for no rows, a column that is not there, a tokenizer without an end-of-text token, prompts
     without a token, and rows longer than `max_length` tokens.
     """
@@ -99,30 +101,39 @@ def encode_rows(
         raise UserError(
             "tokenizer: it has no end-of-text token, so no answer could end; set its `eos_token` and save it again"
         )
-    pieces: list[list[int]] = []
-    lengths: list[int] = []
-    answer_tokens: list[int] = []
-    apart = 0
-    for begin in range(0, len(rows), CHUNK):
-        chunk = rows[begin : begin + CHUNK]
-        prompts = encode_prompts(tokenizer, chunk["prompt"])
-        if not all(prompts):
-            raise UserError(f"prompt: row {begin + prompts.index([])} of '{name}' has no tokens; leave it out")
-        answers, shared = encode_answers(tokenizer, chunk["prompt"], chunk["answer"])
-        apart += shared
-        for prompt, answer in zip(prompts, answers, strict=True):
-            pieces += [prompt, answer, [tokenizer.eos_token_id]]
-            lengths.append(len(prompt) + len(answer) + 1)
+    numbers: dict[tuple[str, str], int] = {}  # of each distinct row, in the order of their first
+    texts = rows.select_columns(["prompt", "answer"])
+    chunks = (texts[begin : begin + CHUNK] for begin in range(0, len(rows), CHUNK))
+    pairs = (pair for chunk in chunks for pair in zip(chunk["prompt"], chunk["answer"], strict=True))
+    which_N = np.fromiter((numbers.setdefault(pair, len(numbers)) for pair in pairs), dtype=np.int64, count=len(rows))
+
+    distinct, tokens, answer_tokens, apart = list(numbers), [], [], []
+    for begin in range(0, len(distinct), CHUNK):
+        prompts, answers = zip(*distinct[begin : begin + CHUNK], strict=True)
+        prompt_ids = encode_prompts(tokenizer, prompts)
+        if not all(prompt_ids):
+            row = int(np.argmax(which_N == begin + prompt_ids.index([])))
+            raise UserError(f"prompt: row {row} of '{name}' has no tokens; leave it out")
+        answer_ids, shared = encode_answers(tokenizer, prompts, answers)
+        for prompt, answer in zip(prompt_ids, answer_ids, strict=True):
+            tokens.append(np.array([*prompt, *answer, tokenizer.eos_token_id], dtype=np.int32))
             answer_tokens.append(len(answer) + 1)
-    too_long = sum(length > max_length for length in lengths)
+        apart += shared
+    lengths_N = np.array([len(row) for row in tokens])[which_N]
+    too_long = int((lengths_N > max_length).sum())
     if too_long:
+        longest = lengths_N.max()
         raise UserError(
             f"max_length: {too_long:,} of the {len(rows):,} rows of '{name}' do not fit in {max_length} tokens"
-            f" (the longest has {max(lengths)}); set --max_length {max(lengths)} or shorten the rows"
+            f" (the longest has {longest}); set --max_length {longest} or shorten the rows"
         )
-    tokens = np.fromiter((token for piece in pieces for token in piece), dtype=np.int32, count=sum(lengths))
-    starts, answer_counts = np.concatenate([[0], np.cumsum(lengths)]), np.array(answer_tokens, dtype=np.int32)
-    return EncodedRows(tokens, starts, answer_counts, {name: _column(rows[name][:]) for name in columns}, apart)
+    return EncodedRows(
+        np.concatenate([tokens[number] for number in which_N]),
+        np.concatenate([[0], np.cumsum(lengths_N)]),
+        np.array(answer_tokens, dtype=np.int32)[which_N],
+        {name: _column(rows[name][:]) for name in columns},
+        apart=int(np.array(apart)[which_N].sum()),
+    )
 
 
 def _column(values: list[Any]) -> Tensor | list[Any]:

@@ -1,9 +1,9 @@
 """Attention over rows that lie end to end, so that a batch has no padding.
 
 A batch is then one sequence of the tokens of all its rows. Everything in a transformer but attention treats tokens one
-by one, and so computes on real tokens only; attention is told the rows' lengths and runs the model's own kernel on each
-row by itself. That is for CPUs, where arithmetic takes the time: on a GPU, launching a kernel per row and layer would
-cost more than the padding does.
+by one, and so computes on real tokens only; attention is told the rows' lengths and runs the model's own kernel without
+a mask: once for all rows of the same length. That is for CPUs, where arithmetic takes the time: on a GPU, launching a
+kernel per length and layer would cost more than the padding does.
 
 A model can be trained so if its rows do not touch each other otherwise, which `rows_stay_apart` finds out by trying:
 recurrent layers, sliding windows and position biases that come with the mask do not pass, and are padded.
@@ -24,7 +24,7 @@ from evaluation.predict import evaluating
 
 BY_ROW = "by_row"
 OWN = "sdpa"
-"""The implementation that `BY_ROW` calls for each row, and the only one that it stands in for."""
+"""The implementation that `BY_ROW` calls, and the only one that it stands in for."""
 
 
 def attend_by_row(
@@ -44,9 +44,16 @@ def attend_by_row(
     window = kwargs.get("sliding_window")
     if window is not None and window < max(row_lengths):
         raise ValueError(f"a row of {max(row_lengths)} tokens is longer than the attention window of {window}")
-    rows = zip(*(x.split(list(row_lengths), dim=2) for x in (query_1HTD, key_1GTD, value_1GTD)), strict=True)
-    attended = [sdpa_attention_forward(module, q, k, v, None, **kwargs)[0] for q, k, v in rows]
-    return torch.cat(attended, dim=1), None
+    by_length: dict[int, list[int]] = {}
+    for row, length in enumerate(row_lengths):
+        by_length.setdefault(length, []).append(row)
+    queries, keys, values = (x.split(list(row_lengths), dim=2) for x in (query_1HTD, key_1GTD, value_1GTD))
+    attended: dict[int, Tensor] = {}
+    for rows in by_length.values():
+        q, k, v = (torch.cat([of_rows[row] for row in rows]) for of_rows in (queries, keys, values))
+        out = sdpa_attention_forward(module, q, k, v, None, **kwargs)[0]
+        attended.update(zip(rows, out.split(1), strict=True))
+    return torch.cat([attended[row] for row in range(len(row_lengths))], dim=1), None
 
 
 AttentionInterface.register(BY_ROW, attend_by_row)

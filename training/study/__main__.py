@@ -21,11 +21,12 @@ from rich.console import Console
 
 from evaluation.sweep import Parser
 from nim_dataset.errors import UserError, exit_on_user_error
+from training.study.check import check_options
 from training.study.description import DEFAULT_SCALE, SMOKE, SMOKE_STEPS, Study, read_study
 from training.study.launch import Cluster, launch, levels
 from training.study.page import write_page
 from training.study.progress import Display, table
-from training.study.runs import REPORTS, RUNS, StudyRun, check_options, runs_of, stale_folders
+from training.study.runs import REPORTS, RUNS, StudyRun, runs_of, stale_folders
 
 
 def parse_args(argv: Sequence[str]) -> argparse.Namespace:

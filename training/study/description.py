@@ -62,6 +62,12 @@ class Condition:
     donor: str | None = None
     """The condition whose run of the same seed this one starts from."""
 
+    @property
+    def steps(self) -> int | None:
+        """The planned ones, where the options say them."""
+        phases = self.options.get("phases")
+        return sum(int(phase["steps"]) for phase in phases) if phases else self.options.get("max_steps")
+
 
 @dataclass(frozen=True)
 class Study:

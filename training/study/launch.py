@@ -11,33 +11,17 @@ from typing import Any
 
 import submitit
 import torch
-from submitit.helpers import DelayedSubmission
 from submitit.slurm.slurm import _make_sbatch_string
 
 from nim_dataset.errors import UserError
 from nim_dataset.files import write_text
 from training.study.runs import RUNS, StudyRun
+from training.study.work import Work
 
 POLL_SECONDS = 0.5
 A_YEAR = 365 * 24 * 60
 """Minutes: the time that a local run may take. On a cluster `--slurm time=...` says it."""
 SLURM_DEFAULTS = {"time": 24 * 60, "gpus_per_node": 1}
-
-
-class Work:
-    """What a job does: one run. When a cluster ends the job for its time limit, submitit sends it again."""
-
-    def __init__(self, run: StudyRun, threads: int, gpu: str | None = None) -> None:
-        self.run, self.threads, self.gpu, self.folder = run, threads, gpu, os.getcwd()
-
-    def __call__(self) -> None:
-        os.chdir(self.folder)
-        if self.gpu is not None:
-            os.environ["CUDA_VISIBLE_DEVICES"] = self.gpu
-        self.run.work(self.threads)
-
-    def checkpoint(self) -> DelayedSubmission:
-        return DelayedSubmission(self)
 
 
 @dataclass(frozen=True)
@@ -54,7 +38,7 @@ class Cluster:
     @property
     def threads(self) -> int:
         """CPU threads of a run: workers share this machine's cores; 0, on a cluster, takes what the job was given."""
-        return max(1, len(_cores()) // self.workers) if self.name == "local" and self.workers > 1 else 0
+        return max(1, len(_cores()) // self.workers) if self.name == "local" else 0
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -105,7 +89,6 @@ def launch(study: str, runs: Sequence[StudyRun], cluster: Cluster, tick: Callabl
     for _ in sent:
         tick()
         time.sleep(POLL_SECONDS)
-    tick()
 
 
 def _here(executor: submitit.AutoExecutor, runs: Sequence[StudyRun], cluster: Cluster) -> Iterator[None]:

@@ -10,10 +10,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from evaluation.artifacts.run_folder import is_over
+from evaluation.artifacts.run_folder import is_over, list_checkpoints, step_of
 from evaluation.artifacts.training_log import exact_matches
 from training.study.runs import StudyRun
 
+LOOKS_EVERY = 2.0
+"""Seconds between two looks at the runs, which read the log of each."""
 LINES_EVERY = 30.0
 """Seconds between two lines about a run, where there is no terminal."""
 
@@ -35,8 +37,9 @@ class Progress:
     @classmethod
     def of(cls, run: StudyRun) -> "Progress":
         logged = run.logged()
-        step = max((int(row["step"]) for row in logged), default=0)
-        steps = run.condition.options.get("max_steps")
+        saved = [step_of(checkpoint) for checkpoint in list_checkpoints(run.run_dir)]
+        step = max([*saved, *(int(row["step"]) for row in logged)], default=0)
+        steps = run.condition.steps
         if run.is_done():
             state = "done"
         elif run.is_at_work():
@@ -76,6 +79,7 @@ class Display:
         self.runs = runs
         self.live = Live(console=Console(), auto_refresh=False) if sys.stdout.isatty() else None
         self.said: dict[int, tuple[str, float]] = {}
+        self.looked = -LOOKS_EVERY
 
     def __enter__(self) -> "Display":
         if self.live is not None:
@@ -83,14 +87,19 @@ class Display:
         return self
 
     def __exit__(self, *_: Any) -> None:
+        self._look()
         if self.live is not None:
             self.live.stop()
 
     def tick(self) -> None:
+        if time.monotonic() - self.looked >= LOOKS_EVERY:
+            self._look()
+
+    def _look(self) -> None:
+        self.looked = now = time.monotonic()
         if self.live is not None:
             self.live.update(table(self.runs), refresh=True)
             return
-        now = time.monotonic()
         for run in self.runs:
             progress = Progress.of(run)
             state, since = self.said.get(id(run), ("waiting", now))

@@ -15,8 +15,7 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,17 +25,14 @@ import yaml
 from filelock import FileLock, Timeout
 
 from evaluation.artifacts.run_folder import METRICS, is_over
-from evaluation.measures.measure import find_measures
 from nim_dataset.config import GENERATOR_VERSION
-from nim_dataset.errors import UserError
 from nim_dataset.files import read_jsonl, write_text
-from nim_dataset.sources import Source
-from training.config import parse_config
-from training.donor import Donor
 from training.study.description import Condition, Study
 
 ROOT = Path(__file__).parents[2]
 RUNS, REPORTS = Path("runs/studies"), Path("reports/studies")
+FIGURES = ("accuracy_by_dataset",)
+"""Of a run's own report: the others take seconds a run, and are drawn when somebody asks for them."""
 LAST_LINES = 12
 """Of a failed run's log that are shown."""
 
@@ -92,16 +88,20 @@ class StudyRun:
         return options
 
     def commands(self, threads: int) -> list[list[str]]:
-        """The training and the sweep, as they could be pasted; `threads` 0 takes all cores."""
-        shared = ["--threads", str(threads)] if threads else []
-        launch = ["accelerate", "launch", "--quiet"]
+        """The training and the sweep, as they could be pasted.
+
+        `threads` 0 takes all that the job was given, by `accelerate launch`; a number of them is one process's.
+        """
+        launch, shared = ["accelerate", "launch", "--quiet"], []
+        if threads:  # a second less to start, of each command
+            launch, shared = ["python"], ["--threads", str(threads)]
         train, sweep = (os.path.relpath(ROOT / script) for script in ("training/train.py", "evaluation/sweep.py"))
         sets = list(dict.fromkeys(self.condition.evaluate.values()))
         return [
             [*launch, train, "--config", str(self.beside(".yaml")), "--resume_from_checkpoint", "auto", *shared],
             [
                 *(*launch, sweep, "--checkpoints-dir", str(self.run_dir), "--datasets", *sets),
-                *("--measures", *self.measures, "--output", str(self.report_dir), *shared),
+                *("--measures", *self.measures, "--figures", *FIGURES, "--output", str(self.report_dir), *shared),
             ],
         ]
 
@@ -164,8 +164,9 @@ class StudyRun:
     def _call(self, command: list[str]) -> None:
         with open(self.beside(".log"), "a", encoding="utf-8") as log:
             print(f"$ {' '.join(command)}", file=log, flush=True)
-            launcher = [sys.executable, "-m", "accelerate.commands.accelerate_cli", *command[1:]]
-            status = subprocess.run(launcher, stdin=subprocess.DEVNULL, stdout=log, stderr=log).returncode
+            module = ["-m", "accelerate.commands.accelerate_cli"] if command[0] == "accelerate" else []
+            started = [sys.executable, *module, *command[1:]]
+            status = subprocess.run(started, stdin=subprocess.DEVNULL, stdout=log, stderr=log).returncode
         if status == 0:
             return
         lines = self.beside(".log").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -189,25 +190,6 @@ def runs_of(study: Study) -> list[StudyRun]:
         for name in study.conditions:
             make(name, seed)
     return list(made.values())
-
-
-def check_options(runs: Sequence[StudyRun]) -> None:
-    """Raises `UserError` for options that train.py refuses, before anything runs; a donor is not looked for yet."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "options.yaml"
-        for run in runs:
-            options = {key: value for key, value in run.config.items() if key != "donor"}
-            find_measures(run.measures)
-            for spec in run.condition.evaluate.values():
-                Source.parse(spec)
-            if "donor" in run.config:
-                Donor.read(f"conditions.{run.condition.name}", run.config["donor"]).check()
-            file.write_text(yaml.safe_dump(options), encoding="utf-8")
-            try:
-                parse_config(["--config", str(file)])
-            except UserError as error:
-                said = str(error).removeprefix(f"{file}: ")
-                raise UserError(f"conditions.{run.condition.name}: {said}") from None
 
 
 def stale_folders(study: Study, all_runs: list[StudyRun]) -> Iterator[Path]:

@@ -10,7 +10,7 @@ A function that fails, or a module that cannot be imported, costs its own figure
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from evaluation.report.experiment import Experiment
 from evaluation.report.style import Looks
+from nim_dataset.errors import UserError, unknown
 from nim_dataset.plugins import Registry, modules_of
 
 Drawing = tuple[Figure, str] | tuple[Figure, str, pd.DataFrame]
@@ -80,6 +81,15 @@ def all_figures() -> list[Plot[DrawOne]]:
     """Every figure of one experiment, in order."""
     import_figures()
     return sorted(_figures.values(), key=lambda plot: plot.order)
+
+
+def find_figures(names: Sequence[str]) -> list[Plot[DrawOne]]:
+    """The figures of these names, of no names all, in order; raises `UserError` for a name that there is not."""
+    plots = all_figures()
+    for name in names:
+        if name not in _figures:
+            raise UserError(f"--figures: {unknown('figure', name, _figures)}")
+    return [plot for plot in plots if plot.name in names or not names]
 
 
 def all_comparisons() -> list[Plot[DrawSeveral]]:

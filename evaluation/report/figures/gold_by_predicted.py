@@ -51,9 +51,8 @@ def _draw_heat_map(axes: Axes, answers: MoveCounts, moves: list[int]) -> None:
         for (row, column), share in np.ndenumerate(shares):
             if share >= 0.005:
                 color = "white" if share > 0.55 else INK
-                axes.text(
-                    column + 0.5, row + 0.5, f"{100 * share:.0f}", ha="center", va="center", fontsize=8.5, color=color
-                )
+                place, text = (column + 0.5, row + 0.5), f"{100 * share:.0f}"
+                axes.text(*place, text, ha="center", va="center", fontsize=8.5, color=color).set_in_layout(False)
     axes.set_xticks(np.arange(len(columns)) + 0.5, ["?" if move is None else str(move) for move in columns])
     axes.set_yticks(np.arange(len(golds)) + 0.5, [str(move) for move in golds])
     axes.tick_params(length=0)

@@ -8,11 +8,14 @@ import pandas as pd
 import pytest
 import torch
 
+import nim_dataset
+from evaluation.measures.answers import greedy_answers
 from evaluation.measures.candidates import Candidates, candidate_records
+from evaluation.measures.known import Known, digest
 from evaluation.measures.measure import CannotMeasureError
 from evaluation.measures.places import places
 from evaluation.measures.questions import ask_subject
-from evaluation.predict import answer_budget, predict
+from evaluation.predict import Written, answer_budget, predict
 from nim_dataset.games import parse_prompts
 
 from .conftest import FAMILIES
@@ -72,18 +75,32 @@ def test_greedy_answers_are_those_of_predict(small_run, subject):
     some = subject(model, tokenizer, "leaky_names:eval", limit=60)
     prompts, budget = some.eval_set.rows["prompt"][:], answer_budget(tokenizer, some.eval_set.answers)
     Candidates().records(some)
+    told = {digest(prompt): some.known.written.get(digest(prompt)) for prompt in prompts}
+    some.known.written[digest(prompts[0])] = Written("said before", 2, ended=True)
+    answers = greedy_answers(model, tokenizer, prompts, max_new_tokens=budget, known=some.known)
     expected = predict(model, tokenizer, prompts, max_new_tokens=budget)
-    assert len(some.greedy) > 30
-    assert some.greedy == {row: expected[row] for row in some.greedy}
-    assert predict(model, tokenizer, prompts, max_new_tokens=budget, known=some.greedy) == expected
-    assert predict(model, tokenizer, prompts[:2], max_new_tokens=budget, known={0: "known"}) == ["known", expected[1]]
+    assert answers[1:] == expected[1:]
+    assert answers[0] == "said before", "what is known is not asked again"
+    assert sum(answer is not None for answer in told.values()) > 30
+    for prompt, answer in zip(prompts, expected, strict=True):
+        assert told[digest(prompt)] is None or told[digest(prompt)].text == answer
     fresh = subject(small_run.model(0), tokenizer, "leaky_names:eval", limit=5)
     Candidates().records(fresh)
-    assert not fresh.greedy, "it writes no answer at all"
+    assert not fresh.known.written, "it writes no answer at all"
     model.generation_config.repetition_penalty = 1.5
     penalised = subject(model, tokenizer, "leaky_names:eval", limit=5)
     Candidates().records(penalised)
-    assert not penalised.greedy, "logits alone do not tell what a penalty makes of them"
+    assert not penalised.known.written, "logits alone do not tell what a penalty makes of them"
+
+
+def test_an_answer_is_known_for_the_budgets_that_do_not_change_it(small_run):
+    tokenizer, row = small_run.tokenizer, nim_dataset.load_source("leaky_names:eval", limit=1)[0]
+    for model, ends in ((small_run.model(40), True), (small_run.model(0), False)):
+        known = Known()
+        for budget in (3, 9, 5):  # known, cut or not, from the ones before
+            plain = predict(model, tokenizer, [row["prompt"]], max_new_tokens=budget)
+            assert greedy_answers(model, tokenizer, [row["prompt"]], max_new_tokens=budget, known=known) == plain
+            assert known.written[digest(row["prompt"])].ended == (ends and budget > 3)
 
 
 def test_the_table_says_what_the_distributions_say():
@@ -125,7 +142,7 @@ def test_rows_without_a_game_are_left_out(family, tiny_tokenizer, subject):
     rows = some.eval_set.rows.to_list()
     rows[1]["prompt"] = "Who are you?"
     changed = type(some.eval_set.rows).from_list(rows)
-    records, _ = candidate_records(
+    records = candidate_records(
         some.model, tiny_tokenizer, changed, parse_prompts(changed["prompt"][:])[0], batch_size=8
     )
     assert [record["row"] for record in records] == [0, 2]

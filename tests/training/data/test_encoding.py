@@ -1,5 +1,6 @@
 """The loss sees the answer and one end-of-text token, and nothing else; batches and their layout change nothing."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -12,20 +13,30 @@ from transformers import (
     LlamaConfig,
     MambaConfig,
     MistralConfig,
+    MixtralConfig,
     RecurrentGemmaConfig,
     RwkvConfig,
 )
 
+from evaluation.last_layer import needed_at_places_only
 from evaluation.predict import ANSWER_PREFIX, predict
 from nim_dataset.errors import UserError
 from training.config import TrainConfig
 from training.data.encoding import IGNORE, AnswerCollator, encode_rows
 from training.data.end_to_end import BY_ROW, OWN, attention, rows_stay_apart
+from training.data.layout import Layout, choose_layout, describe_layout
 from training.data.padding import padding_is_ignored
 from training.objectives.anchor import Anchor
 from training.trainer import AnchoredTrainer
 
 ROWS = range(12)
+NARROWED = {
+    "gpt_neox": ["mlp", "attention.dense"],
+    "gpt2": ["mlp", "attn.c_proj"],
+    "llama": ["mlp", "self_attn.q_proj", "self_attn.o_proj"],
+    "opt": ["self_attn.q_proj", "self_attn.out_proj"],
+}
+"""Of the last layer: what is computed at the answers only, by shape."""
 
 
 @pytest.fixture
@@ -64,7 +75,7 @@ def test_only_the_answer_and_one_end_token_are_labels(
     assert flat["logits_to_keep"].tolist() == expected
 
 
-@pytest.mark.parametrize("shape", ["gpt_neox", "gpt2", "llama"])
+@pytest.mark.parametrize("shape", ["gpt_neox", "gpt2", "llama", "opt"])
 def test_both_layouts_give_the_loss_and_gradient_of_all_logits(
     data: Any, collate: AnswerCollator, end_to_end: AnswerCollator, shape: str
 ) -> None:
@@ -78,13 +89,40 @@ def test_both_layouts_give_the_loss_and_gradient_of_all_logits(
     )
     full = model(**wide, labels=labels).loss
     expected = torch.autograd.grad(full, list(model.parameters()))
-    for layout, implementation in ((batch, OWN), (end_to_end([data.encoded[i] for i in ROWS]), BY_ROW)):
-        with attention(model, implementation):
-            ours = model(**layout).loss
-            gradients = torch.autograd.grad(ours, list(model.parameters()))
-        torch.testing.assert_close(ours, full, rtol=1e-6, atol=0)
-        for mine, theirs in zip(gradients, expected, strict=True):
-            torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-8)
+    names = {module: name for name, module in model.named_modules()}
+    for layout, why_padded in ((batch, "asked for"), (end_to_end([data.encoded[i] for i in ROWS]), "")):
+        with Layout(model, why_padded).applied(layout):
+            narrowed = needed_at_places_only(model, layout)
+        assert [names[module].partition(".1.")[2] for module in narrowed] == NARROWED[shape]
+        for modules in ([], narrowed):
+            with Layout(model, why_padded, modules).applied(layout):
+                ours = model(**layout).loss
+                gradients = torch.autograd.grad(ours, list(model.parameters()))
+            torch.testing.assert_close(ours, full, rtol=1e-6, atol=0)
+            for mine, theirs in zip(gradients, expected, strict=True):
+                torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-8)
+
+
+def test_gradient_checkpointing_computes_the_same_again(data: Any, end_to_end: AnswerCollator) -> None:
+    model = data.model("gpt_neox", torch.float64).train()
+    batch = end_to_end([data.encoded[i] for i in ROWS])
+    gradients = []
+    for checkpointing in (False, True):
+        if checkpointing:
+            model.activation_checkpointing_enable()
+        with Layout(model, "", [model.gpt_neox.layers[-1].mlp]).applied(batch):
+            gradients.append(torch.autograd.grad(model(**batch).loss, list(model.parameters())))
+    torch.testing.assert_close(*gradients)
+
+
+def test_a_loss_that_reads_the_last_layer_elsewhere_is_computed_in_full(data: Any, collate: AnswerCollator) -> None:
+    size: Any = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    experts: Any = {"num_local_experts": 4, "num_key_value_heads": 1, "vocab_size": len(data.tokenizer)}
+    for balanced in (False, True):  # a loss of how the experts share all tokens
+        torch.manual_seed(0)
+        config = MixtralConfig(**size, **experts, output_router_logits=balanced, router_aux_loss_coef=1.0)
+        layout = choose_layout(AutoModelForCausalLM.from_config(config), TrainConfig("unused"), data.encoded, collate)
+        assert bool(layout.narrowed) != balanced
 
 
 @pytest.mark.parametrize("shape", ["gpt_neox", "gpt2", "llama"])
@@ -129,7 +167,9 @@ def test_models_whose_rows_would_touch_are_padded(data: Any, tmp_path: Any) -> N
         processing_class=data.tokenizer,
         objectives={"anchor": Anchor()},
     )
-    assert not trainer.end_to_end
+    assert not trainer.layout.end_to_end
+    said = r"padded to the longest, 0\.\d% more tokens \(end to end, a mistral model would not keep rows apart\)"
+    assert re.fullmatch(said, describe_layout(trainer.layout, data.encoded, 4))
     assert trainer.train().global_step == 2
 
 
@@ -166,7 +206,7 @@ def test_a_model_that_was_trained_end_to_end_attends_as_before(data: Any, tmp_pa
         processing_class=data.tokenizer,
         objectives={"anchor": Anchor()},
     )
-    assert trainer.end_to_end
+    assert trainer.layout.end_to_end
     trainer.train()
     assert model.config._attn_implementation == OWN
 
@@ -202,6 +242,15 @@ def test_rows_that_do_not_fit_are_an_error_that_counts_them(data: Any) -> None:
     with pytest.raises(UserError, match=rf"max_length: \d+ of the 640 rows .*the longest has {longest}\)"):
         encode_rows(data.rows, data.tokenizer, longest - 1, "quickstart")
     assert len(encode_rows(data.rows, data.tokenizer, longest, "quickstart")) == 640
+
+
+def test_rows_of_the_same_text_are_encoded_alike(data: Any) -> None:
+    order = [3, 1, 3, 0, 1, 3]
+    encoded = encode_rows(data.rows.select(order), data.tokenizer, 128, "quickstart")
+    for i, row in enumerate(order):
+        mine = encoded[i]
+        assert mine["input_ids"].tolist() == data.encoded[row]["input_ids"].tolist()
+        assert mine["answer_tokens"] == data.encoded[row]["answer_tokens"]
 
 
 def test_no_rows_and_no_end_token_are_errors(data: Any) -> None:
