@@ -1,7 +1,7 @@
 # Everything runs in .venv, with the exact versions of constraints.txt. `make install` is implied and safe to repeat.
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := nim_dataset training evaluation benchmarks tests
+SOURCES := nim_dataset training evaluation benchmarks scripts tests
 QUICKSTART_SETS := quickstart:eval quickstart:cheat_consistent quickstart:counter_cheat quickstart:neutral quickstart:unseen_names
 
 STUDIES := $(wildcard configs/studies/*.yaml)
@@ -22,20 +22,20 @@ help:
 
 install: .venv/installed
 
-.venv/installed: setup.cfg pyproject.toml constraints.txt
+.venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --without-pip .venv # Debian's Python has no ensurepip
 	$(PYTHON) -m pip --python $(BIN)/python install -qq pip
 	@echo "Installing the tested versions into .venv (a few minutes) ..."
 	$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
-quickstart: install # one process each, which needs no launcher
-	$(BIN)/python training/train.py --config configs/quickstart.yaml --resume_from_checkpoint auto
-	$(BIN)/python evaluation/sweep.py --checkpoints-dir runs/quickstart --datasets $(QUICKSTART_SETS) --output reports/quickstart
+quickstart: install
+	$(BIN)/nim-train --config configs/quickstart.yaml --resume_from_checkpoint auto
+	$(BIN)/nim-sweep --checkpoints-dir runs/quickstart --datasets $(QUICKSTART_SETS) --output reports/quickstart
 
 microscope: install
 	test -f reports/quickstart/index.html || $(MAKE) quickstart
-	$(BIN)/accelerate launch evaluation/sweep.py --checkpoints-dir runs/quickstart --datasets quickstart:eval quickstart:counter_cheat --measures probe patch lens --steps 50 100 150 200 300 600 --output reports/quickstart
+	$(BIN)/nim-sweep --checkpoints-dir runs/quickstart --datasets quickstart:eval quickstart:counter_cheat --measures probe patch lens --steps 50 100 150 200 300 600 --output reports/quickstart
 
 studies: install
 	for study in $(STUDIES); do $(BIN)/python -m training.study $$study --workers $(WORKERS) || failed=1; done; exit $${failed:-0}

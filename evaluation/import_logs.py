@@ -20,6 +20,11 @@ take the `<dataset>_accuracy` columns of an old table, or the accuracies by max_
 totals there are no intervals. `--name` tells two tables with the same columns apart.
 """
 
+from evaluation.process.extras import needs
+
+if __name__ == "__main__":
+    needs("train")
+
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +33,7 @@ from evaluation.artifacts.report_folder import ReportFolder
 from evaluation.past.imported import Imported, save
 from evaluation.past.logs import STEP, LogOptions, read_logs
 from evaluation.past.tables import read_table
-from evaluation.report import write_report
+from evaluation.report.page import write_report
 from nim_dataset.errors import UserError, exit_on_user_error
 
 ONLY_FOR_LOGS = ("manifest", "step", "step_pattern", "limit", "allow_unmatched")

@@ -14,9 +14,11 @@ mixed in it.
 Exit status: 0 when all is scored, 1 when a checkpoint is broken, 2 for a user's mistake or a full disk, 130 for Ctrl-C.
 """
 
+from evaluation.process.extras import needs
 from evaluation.process.launcher import end_with_launcher
 
 if __name__ == "__main__":
+    needs("train")
     end_with_launcher()
 
 import argparse
@@ -252,7 +254,7 @@ class Sweep:
         return self.report.write_results([row for key in keys for row in self.results[key].results])
 
     def _write_report(self) -> None:
-        from evaluation.report import write_report  # here, since drawing is slow to import and one process does it
+        from evaluation.report.page import write_report  # here, since drawing is slow to import and one process does it
 
         self.report.copy_training_log(self.run_folder / METRICS)
         accuracies = table(self._write_tables())  # with the phases, which the log tells

@@ -96,9 +96,14 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """`nim-dataset`, which is `python -m nim_dataset`."""
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
+
+
+if __name__ == "__main__":
+    command()

@@ -85,8 +85,8 @@ def test_snippets_work_when_pasted(snippet: str, clone: Clone) -> None:
 
 def test_make_quickstart_runs_the_commands_of_the_readme() -> None:
     printed = subprocess.run(["make", "-n", "quickstart"], cwd=ROOT, text=True, capture_output=True, check=True).stdout
-    steps = [line for line in printed.splitlines() if ".py " in line]
-    assert re.findall(r"\w+/\w+\.py", " ".join(steps)) == ["training/train.py", "evaluation/sweep.py"]
+    steps = [line for line in printed.splitlines() if "/nim-" in line]
+    assert re.findall(r"nim-\w+", " ".join(steps)) == ["nim-train", "nim-sweep"]
     shown = commands()
     assert any("--config configs/quickstart.yaml" in command for command in shown)
     assert all("quickstart" in step for step in steps)

@@ -197,5 +197,8 @@ class StopOnSignal(TrainerCallback):
             dist.all_reduce(highest, op=dist.ReduceOp.MAX)
             self.received = int(highest.item())
         if self.received:
+            if state.is_world_process_zero:  # a launcher may be gone, and the shell back, before it is saved
+                name = signal.Signals(self.received).name
+                tqdm.write(f"{name}: saving {args.output_dir}/checkpoint-{state.global_step} ...")
             control.should_save = control.should_training_stop = True
             control.should_evaluate = False

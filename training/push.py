@@ -3,6 +3,11 @@
 With `--checkpoints` each `checkpoint-N` becomes a branch `step-N`, which `evaluation/sweep.py` can score.
 """
 
+from evaluation.process.extras import needs
+
+if __name__ == "__main__":
+    needs("train")
+
 import argparse
 from pathlib import Path
 

@@ -6,9 +6,11 @@ Writes to runs/<name of the config file>/: config.yaml, environment.json, metric
 the trained model. `--help` explains every option; `--print_config` shows what would run.
 """
 
+from evaluation.process.extras import needs
 from evaluation.process.launcher import end_with_launcher
 
 if __name__ == "__main__":
+    needs("train")
     end_with_launcher()
 
 import signal

@@ -16,7 +16,7 @@
 #SBATCH --open-mode=append
 
 # By itself accelerate launch does not outlive a signal for one process, so python starts that.
-${LAUNCH:-python} training/train.py "$@" --resume_from_checkpoint auto &
+${LAUNCH:-python} -m training.train "$@" --resume_from_checkpoint auto &
 training=$!
 trap 'stopped=1; kill -TERM "$training"' USR1
 wait "$training"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -134,7 +135,8 @@ def sweep(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts a run that the test will end; without `launcher` directly, so that a signal reaches it."""
+    """Starts a run that the test will end; without `launcher` directly, so that a signal reaches it. It has a process
+    group of its own and heeds SIGINT, as in a terminal; a shell's background jobs, and so perhaps tests, ignore it."""
     started: list[subprocess.Popen[str]] = []
 
     def begin(
@@ -150,6 +152,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
             text=True,
             env=environment(),
             cwd=tmp_path,
+            process_group=0,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         started.append(process)
         return process

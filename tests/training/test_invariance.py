@@ -138,18 +138,20 @@ def test_killed_between_saves_with_the_last_checkpoint_damaged(
     assert "checkpoint-16: model.safetensors is cut short" in run_again(launch, folder, reference)
 
 
-def test_sigterm_saves_a_checkpoint_and_the_run_goes_on_from_it(
+def test_ctrl_c_saves_a_checkpoint_and_the_run_goes_on_from_it(
     tmp_path: Path, launch: Any, start: Callable[..., subprocess.Popen[str]], reference: Any
 ) -> None:
     folder = tmp_path / "run"
     process = start_and_hold(start, folder, 8)
     with open(folder / ".saving" / "checkpoint-8" / "optimizer.pt", "rb") as pipe:
-        process.send_signal(signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGINT)
         pipe.read()
     stdout, stderr = process.communicate(timeout=120)
-    assert process.returncode == 143, stderr
-    assert "SIGTERM: saved" in stdout
-    assert "checkpoint-9;" in stdout
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    saved = f"{folder}/checkpoint-9"
+    told = [f"SIGINT: saving {saved} ...", f"SIGINT: saved {saved}; go on with --resume_from_checkpoint auto"]
+    assert stdout.splitlines()[-2:] == told
     assert "continuing from" in run_again(launch, folder, reference)
 
 
@@ -165,6 +167,20 @@ def test_sigterm_to_the_launcher_stops_all_processes_after_the_same_step(
     assert "SIGTERM: saved" in stdout, stderr
     (checkpoint,) = folder.glob("checkpoint-*")
     assert what_differs(checkpoint) is None
+
+
+@pytest.mark.slow
+def test_ctrl_c_under_the_launcher_saves_too(tmp_path: Path, start: Callable[..., subprocess.Popen[str]]) -> None:
+    """The launcher is gone first, with the status by which a shell's loop ends, and a traceback of its own."""
+    folder = tmp_path / "run"
+    process = start(folder, "--max_steps", "100000", launcher="cpu")
+    wait_until(lambda: lines(folder) > 2, process)
+    os.killpg(process.pid, signal.SIGINT)
+    stdout, _ = process.communicate(timeout=120)  # ends only when nobody writes there any more
+    assert process.returncode == -signal.SIGINT
+    (checkpoint,) = folder.glob("checkpoint-*")
+    assert what_differs(checkpoint) is None
+    assert stdout.splitlines()[-2] == f"SIGINT: saving {checkpoint} ..."
 
 
 @pytest.mark.slow

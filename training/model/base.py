@@ -40,8 +40,8 @@ from evaluation.artifacts.on_the_hub import branches_by_step, commit_of
 from nim_dataset.errors import UserError, suggest
 from training.fields import ModelConfig
 from training.model.as_it_came import base_files
+from training.shipped import BUILT_IN
 
-BUILT_IN = Path(__file__).resolve().parents[2] / "configs" / "models"
 LATEST_STEP = "latest-step"
 WITHOUT_THE_HUB = "use --model tiny (built in), or --model with the folder of a saved model"
 

@@ -22,6 +22,7 @@ from evaluation.predict import ANSWER_PREFIX
 from nim_dataset.files import write_text
 from nim_dataset.recipes import get_config, recipe_names
 from nim_dataset.sources import Source
+from training.shipped import BUILT_IN
 
 END_OF_TEXT = "<|endoftext|>"
 PADDING = "<|padding|>"
@@ -30,7 +31,7 @@ MIN_FREQUENCY = 20
 """How often two tokens must come together to be merged."""
 ROWS = 500
 """Of each split of each recipe: its first ones."""
-TINY = Path(__file__).resolve().parents[2] / "configs" / "models" / "tiny"
+TINY = BUILT_IN / "tiny"
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:

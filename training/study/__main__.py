@@ -5,6 +5,11 @@
 Killed and started again, it goes on with what is missing.
 """
 
+from evaluation.process.extras import needs
+
+if __name__ == "__main__":
+    needs("cluster")
+
 import argparse
 import os
 import shlex

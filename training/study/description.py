@@ -31,6 +31,7 @@ from typing import Any
 import yaml
 
 from nim_dataset.errors import UserError, suggest, unknown
+from training.shipped import here_or_shipped, yaml_beside
 
 TEXTS = ("question", "hypothesis", "paper")
 SCALED = ("base", "conditions", "seeds", "evaluate", "measures", "quantities")
@@ -163,9 +164,9 @@ def read_study(path: Path, scale: str = DEFAULT_SCALE) -> Study:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        described = yaml.safe_load(path.read_text(encoding="utf-8"))
+        described = yaml.safe_load(here_or_shipped(path).read_text(encoding="utf-8"))
     except OSError as error:
-        near = suggest(str(path), map(str, path.parent.glob("*.yaml")))
+        near = suggest(str(path), yaml_beside(path))
         raise UserError(f"cannot read the study '{path}' ({error.strerror}){near}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"'{path}' is not valid YAML: {' '.join(str(error).split())}") from None

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from evaluation.report import write_report
+from evaluation.report.page import write_report
 
 TOY = '''
 import pandas as pd

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from evaluation.artifacts.report_folder import ReportFolder
-from evaluation.report import write_report
+from evaluation.report.page import write_report
 from evaluation.report.style import LOOKS
 
 LONG = "4_pairs20000_shuf5_occ4_evaluation_with_masking_of_player_names_and_reversed_moves"

@@ -9,8 +9,8 @@ import pytest
 from evaluation.artifacts.report_folder import ReportFolder
 from evaluation.eval_sets import EvalSet
 from evaluation.measures.answers import Answers, PredictionRows
-from evaluation.report import write_report
 from evaluation.report.experiment import Experiment
+from evaluation.report.page import write_report
 from nim_dataset.files import read_jsonl
 
 MODULUS, ROWS = 6, 120

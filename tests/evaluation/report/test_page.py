@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.report import write_report
+from evaluation.report.page import write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [

@@ -8,8 +8,8 @@ import pytest
 from evaluation.artifacts.report_folder import ReportFolder
 from evaluation.eval_sets import load_eval_sets
 from evaluation.measures.answers import Answers, PredictionRows
-from evaluation.report import write_report
 from evaluation.report.experiment import Experiment
+from evaluation.report.page import write_report
 from evaluation.report.scored_run import ScoredRun
 from evaluation.report.story import Story
 from evaluation.report.summary import summary
