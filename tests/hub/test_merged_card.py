@@ -42,9 +42,9 @@ def test_merge(metadata: dict, flow: bool | None, newline: str, mark: str, body:
     # A section without its digest is somebody's own.
     assert merged.sections() == {"about": OLD if OLD in body else new}
     assert merge(merged, MADE, ["configs", "dataset_info"]) == merged
-    written = merge(merged, MADE, [], overwrite=True)
-    assert written.metadata == MADE.metadata
-    assert written == merge(Card.parse(""), MADE, [])
+    anew = merge(merged, MADE, [], overwrite=True)
+    assert anew.metadata == MADE.metadata
+    assert anew == merge(Card.parse(""), MADE, [])
     assert changes(merged, merged) == ""
 
 

@@ -115,10 +115,8 @@ class _WandbRun(WandbCallback):
             self.opened = True
         super().setup(args, state, model, **kwargs)
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        super().on_train_end(args, state, control, **kwargs)
+    def on_train_end(self, *args: Any, **kwargs: Any) -> None:
+        super().on_train_end(*args, **kwargs)
         if self.opened:
             self._wandb.finish()
 
