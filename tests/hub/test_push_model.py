@@ -156,6 +156,8 @@ def test_pushing_again_uploads_nothing_and_results_are_linked_to_their_dataset(
     assert {(entry.dataset_id, entry.dataset_revision) for entry in entries} == {("ada/nim", head)}
 
     client.ok(*data, f"{RECIPE},seed=5")
+    line = client.error(*push(trained.folder, "--dataset-id", "ada/nim/data"))
+    assert line == "error: --dataset-id: there is no dataset 'ada/nim/data' on the Hub, or not for you to see"
     again = " ".join(("python", *data, RECIPE))
     assert client.error(*args) == f"error: --dataset-id: ada/nim does not hold the rows of '{RECIPE}'; {again}"
 

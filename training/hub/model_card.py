@@ -42,6 +42,8 @@ class RunFiles:
     """Versions, and where the base model came from (`base_model`: name, revision, commit)."""
     metrics: list[dict[str, Any]]
     """One mapping for each line of `metrics.jsonl`, with its `step`."""
+    built_in: bool
+    """Whether the base model is one of this project's own."""
 
     @classmethod
     def read(cls, run_dir: Path) -> "RunFiles":
@@ -52,10 +54,10 @@ class RunFiles:
         base = environment.get("base_model")
         if not isinstance(base, dict) or not {"name", "revision", "commit"} <= set(base):
             raise UserError(f"{run_dir}: {ENVIRONMENT} does not tell the base model, so no card can be made")
+        built_in = not base["commit"] and not os.path.isabs(base["name"])
         if base["commit"]:
             kept["revision"] = base["commit"]  # a branch may move on, and `latest-step` may become another one
         else:
-            base["built_in"] = not os.path.isabs(base["name"])
             base["name"] = kept["model"] = Path(base["name"]).name  # a folder's whole path is nobody's business
         if donor := kept.get("donor"):
             kept["donor"] = {**donor, "run": Path(donor["run"]).name}
@@ -63,14 +65,13 @@ class RunFiles:
             kept["anchor_to"] = Path(anchor_to).name
         for about_the_folder in ("command", *MARK, "files"):
             environment.pop(about_the_folder, None)
-        return cls(kept, environment, metrics)
+        return cls(kept, environment, metrics, built_in)
 
     def published(self) -> dict[str, bytes]:
         """The run's own files as they are published, by name."""
-        base = {key: value for key, value in self.environment["base_model"].items() if key != "built_in"}
         return {
             CONFIG: yaml.safe_dump(self.config, sort_keys=False).encode(),
-            ENVIRONMENT: (json.dumps(self.environment | {"base_model": base}, indent=2) + "\n").encode(),
+            ENVIRONMENT: (json.dumps(self.environment, indent=2) + "\n").encode(),
             METRICS: "".join(json.dumps(line) + "\n" for line in self.metrics).encode(),
         }
 

@@ -22,7 +22,7 @@ from nim_dataset.hub.card import Card, merge, read_card, summary
 from nim_dataset.hub.patience import attempt
 from nim_dataset.hub.tokens import Content, refuse_token
 from training.hub.model_card import RunFiles, make_card
-from training.hub.relations import EVAL_RESULTS, HubDataset, eval_results_file, license_of_base
+from training.hub.relations import EVAL_RESULTS, HubDataset, eval_results_file, license_of
 
 MODEL_FILES = (
     "model*.safetensors",
@@ -73,10 +73,8 @@ def push_run(
     destination = check_access(repo_id, "model", private)
     cannot = f"cannot read {repo_id}"
     present = attempt(cannot, lambda: read_card(destination, "main"), repo_id)
-    dataset: HubDataset | None = None
     if dataset_id is not None:
-        recipes = run.recipes()
-        dataset = attempt(cannot, lambda: HubDataset.find(destination.api, dataset_id, recipes), repo_id)
+        dataset = attempt(cannot, lambda: HubDataset.find(destination.api, dataset_id, run.recipes()), repo_id)
         source, limit = f"{destination.url}/blob/main/{METRICS}", run.config.get("eval_rows")
         notes = f"the first {limit:,} rows, or all" if limit else None
         files[EVAL_RESULTS] = eval_results_file(run.eval_results(dataset_id), dataset, source, notes)
@@ -84,7 +82,7 @@ def push_run(
         make_card(
             run,
             repo_id,
-            license=license_of_base(destination.api, run.environment["base_model"]),
+            license=license_of(destination.api, run.environment["base_model"], built_in=run.built_in),
             dataset=dataset_id,
             figure=f"figures/{figure.name}" if figure else None,
             branches=[f"step-{step}" for step in saved],

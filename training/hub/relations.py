@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, HfApi, eval_result_entries_to_yaml
-from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils.sha import git_hash
 
@@ -32,8 +32,10 @@ class HubDataset:
         """Raises `UserError` unless the repository is there and holds each of `recipes` (spec -> recipe) as it is."""
         try:
             commit = api.repo_info(repo_id, repo_type="dataset").sha
-        except RepositoryNotFoundError:
-            raise UserError(f"--dataset-id: there is no dataset {repo_id} on the Hub, or not for you to see") from None
+        except (RepositoryNotFoundError, HFValidationError):
+            raise UserError(
+                f"--dataset-id: there is no dataset '{repo_id}' on the Hub, or not for you to see"
+            ) from None
         assert commit is not None
         paths = [f"manifests/{recipe.name}.json" for recipe in recipes.values()]
         entries = api.get_paths_info(repo_id, paths, repo_type="dataset", revision=commit) if paths else []
@@ -45,14 +47,14 @@ class HubDataset:
         return cls(repo_id, commit)
 
 
-def license_of_base(api: HfApi, base: Mapping[str, Any]) -> dict[str, Any]:
+def license_of(api: HfApi, base: Mapping[str, Any], *, built_in: bool) -> dict[str, Any]:
     """The card's fields of the license under which the base model is, which is that of what is trained from it.
 
-    `base` is the `base_model` of a run's environment.json. A built-in model is this project's; `unknown`, as the Hub
-    calls it, is the license of a folder, and of a repository that does not tell one.
+    `base` is the `base_model` of a run's environment.json; one that is built in is under this project's license. That
+    of a folder, or of a repository that does not tell, is `unknown`, as the Hub calls it.
     """
     if not base["commit"]:
-        return {"license": "mit" if base.get("built_in") else "unknown"}
+        return {"license": "mit" if built_in else "unknown"}
     try:
         card = api.model_info(base["name"], revision=base["commit"]).card_data
     except HfHubHTTPError:
