@@ -112,10 +112,10 @@ def merge(present: Card, made: Card, owned: Iterable[str], *, overwrite: bool = 
     """
     newline = "\r\n" if "\r\n" in str(present) else "\n"
     sections, edited = present.sections(), present.edited()
-    made = Card.parse(SECTION.sub(lambda section: stamp(section[0]), str(made)))
+    stamped = Card.parse(SECTION.sub(lambda section: stamp(section[0]), str(made)))
     if overwrite or not str(present).strip():
-        others = [text.replace("\r\n", "\n") for name, text in sections.items() if name not in made.sections()]
-        return Card.parse(str(made) + "".join(f"\n{section}\n" for section in others))
+        others = [text.replace("\r\n", "\n") for name, text in sections.items() if name not in stamped.sections()]
+        return Card.parse(str(stamped) + "".join(f"\n{section}\n" for section in others))
     metadata, text = dict(present.metadata), present.yaml
     for field in owned:
         value = made.metadata.get(field)
@@ -127,7 +127,7 @@ def merge(present: Card, made: Card, owned: Iterable[str], *, overwrite: bool = 
     if parsed(text) != metadata:  # as with `{a: b}` for the whole, or an anchor in what was replaced
         text = dump(metadata, newline)
     body = present.body
-    for name, section in made.sections().items():
+    for name, section in stamped.sections().items():
         section = section.replace("\n", newline)
         if name not in sections:
             body += newline * (1 if body.endswith("\n") else 2) + section + newline

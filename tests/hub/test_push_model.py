@@ -134,6 +134,7 @@ def test_pushing_again_uploads_nothing_and_results_are_linked_to_their_dataset(
 ) -> None:
     data = ("-m", "nim_dataset", "push", "--repo-id", "ada/nim", "--configs")
     client.ok(*data, RECIPE)
+    client.hub.create("ada/model", files={"README.md": b"---\ndatasets: ada/other\n---\nMine\n"})
     args = push(trained.folder, "--checkpoints", "--dataset-id", "ada/nim")
     client.ok(*args)
     repo = client.hub.repo("ada/model")
@@ -145,7 +146,7 @@ def test_pushing_again_uploads_nothing_and_results_are_linked_to_their_dataset(
 
     card = ModelCard(repo.read("README.md").decode())
     assert isinstance(card.data, ModelCardData)
-    assert card.data.datasets == ["ada/nim"]
+    assert card.data.datasets == ["ada/other", "ada/nim"]
     results = card.data.eval_results or []
     assert {(r.dataset_type, r.dataset_config) for r in results} == {("ada/nim", "quickstart")}
     entries = parse_eval_result_entries(yaml.safe_load(repo.read(".eval_results/nim.yaml")))
@@ -157,7 +158,7 @@ def test_pushing_again_uploads_nothing_and_results_are_linked_to_their_dataset(
 
     client.ok(*data, f"{RECIPE},seed=5")
     line = client.error(*push(trained.folder, "--dataset-id", "ada/nim/data"))
-    assert line == "error: --dataset-id: there is no dataset 'ada/nim/data' on the Hub, or not for you to see"
+    assert line == "error: --dataset-id: there is no dataset 'ada/nim/data' on the Hub, or none that you may see"
     again = " ".join(("python", *data, RECIPE))
     assert client.error(*args) == f"error: --dataset-id: ada/nim does not hold the rows of '{RECIPE}'; {again}"
 

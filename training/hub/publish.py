@@ -7,6 +7,7 @@ is never half-updated; nothing in the run's folder is touched. Each `checkpoint-
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
@@ -129,8 +130,12 @@ def commit_run(
     """One commit on `main` with the files and what is ours in the card; returns the card as it is then."""
     head = destination.api.repo_info(destination.repo_id).sha
     assert head is not None
+    present = read_card(destination, head)
+    theirs = present.metadata.get("datasets") or []
+    linked = [*(theirs if isinstance(theirs, list) else [theirs]), *card.metadata.get("datasets", [])]
+    made = replace(card, metadata=card.metadata | {"datasets": list(dict.fromkeys(linked))})
     owned = ["model-index", *(["datasets"] if "datasets" in card.metadata else [])]
-    merged = merge(read_card(destination, head), card, owned, overwrite=overwrite_card)
+    merged = merge(present, made, owned, overwrite=overwrite_card)
     commit(destination, "main", {**files, "README.md": str(merged).encode()}, title, head=head)
     return merged
 

@@ -34,7 +34,7 @@ class HubDataset:
             commit = api.repo_info(repo_id, repo_type="dataset").sha
         except (RepositoryNotFoundError, HFValidationError):
             raise UserError(
-                f"--dataset-id: there is no dataset '{repo_id}' on the Hub, or not for you to see"
+                f"--dataset-id: there is no dataset '{repo_id}' on the Hub, or none that you may see"
             ) from None
         assert commit is not None
         paths = [f"manifests/{recipe.name}.json" for recipe in recipes.values()]
