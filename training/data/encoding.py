@@ -81,9 +81,15 @@ class EncodedRows(torch.utils.data.Dataset[dict[str, Any]]):
 
 
 def encode_rows(
-    rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, name: str, columns: Sequence[str] = ()
+    rows: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    name: str,
+    columns: Sequence[str] = (),
+    computed: Mapping[str, Tensor | list[Any]] | None = None,
 ) -> EncodedRows:
-    """Tokenizes the columns `prompt` and `answer` of `rows`, and keeps `columns`; `name` is what an error calls them.
+    """Tokenizes the columns `prompt` and `answer` of `rows`, and keeps `columns`; `computed` are further ones, of as
+    many values. `name` is what an error calls the rows.
 
     Raises `UserError` for no rows, a column that is not there, a tokenizer without an end-of-text token, prompts
     without a token, and rows longer than `max_length` tokens.
@@ -122,7 +128,8 @@ def encode_rows(
         )
     tokens = np.fromiter((token for piece in pieces for token in piece), dtype=np.int32, count=sum(lengths))
     starts, answer_counts = np.concatenate([[0], np.cumsum(lengths)]), np.array(answer_tokens, dtype=np.int32)
-    return EncodedRows(tokens, starts, answer_counts, {name: _column(rows[name][:]) for name in columns}, apart)
+    kept = {name: _column(rows[name][:]) for name in columns} | dict(computed or {})
+    return EncodedRows(tokens, starts, answer_counts, kept, apart)
 
 
 def _column(values: list[Any]) -> Tensor | list[Any]:
@@ -176,20 +183,6 @@ class AnswerCollator:
             "shift_labels": labels_BK,
             "logits_to_keep": labels_BK.shape[1],
         }
-
-
-def decision_states(batch: Mapping[str, Any], states_BLD: Tensor) -> Tensor:
-    """The states (B, D) at the place that predicts the first token of each row's answer, in a batch of either layout.
-
-    `states_BLD` are those of all places: (B, L, D), or end to end (1, T, D).
-    """
-    if "row_lengths" not in batch:
-        answer_tokens_B = (batch["shift_labels"] != IGNORE).sum(dim=1)
-        rows_B = torch.arange(len(states_BLD), device=states_BLD.device)
-        return states_BLD[rows_B, states_BLD.shape[1] - answer_tokens_B]
-    kept_A, lengths_B = batch["logits_to_keep"], torch.tensor(batch["row_lengths"])
-    starts_B = (lengths_B.cumsum(0) - lengths_B).to(kept_A.device)
-    return states_BLD[0, kept_A[torch.searchsorted(kept_A, starts_B)]]
 
 
 def pad_left(rows: list[Tensor], value: int) -> Tensor:

@@ -8,15 +8,18 @@
 Its fields are its options: `objectives: {anchor: {weight: 1e-4}}` in YAML, `--objectives.anchor.weight 1e-4` as a flag.
 The trainer calls the methods below; each does nothing by default, so an objective defines those that it needs.
 
-Shapes: B rows of a micro-batch, D channels.
+Shapes: B rows of a micro-batch, L tokens of its longest row, T tokens of all its rows, D channels; N training rows.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
+from datasets import Dataset
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
+from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError, unknown
 from nim_dataset.plugins import Registry, import_modules
 
@@ -28,13 +31,19 @@ class Batch:
     model: nn.Module
     """As the Trainer calls it: wrapped by DDP or FSDP, where these are in use."""
     columns: Mapping[str, Any]
-    """The columns that the objective asked for, each of one kind in all batches of a run: a tensor (B), where every row
-    trained on has a number there, else a list of B values, None for null."""
+    """The columns that the objectives asked for, each of one kind in all batches of a run: a tensor (B, ...), where
+    `encode` gave one or every row has a number there, else a list of B values, None for null."""
     loss: Tensor
     """The loss of the answers: this micro-batch's share of the mean over all answer tokens of the step."""
-    decision_states_BD: tuple[Tensor, ...]
+    hidden_states: tuple[Tensor, ...] = ()
+    """Those of the embeddings and after each layer, as the model was given the rows: (B, L, D), or end to end (1, T,
+    D). After the last layer comes the model's final norm. Empty unless an objective sets `needs_hidden_states`."""
+    starts_B: Tensor | None = None
+    """Where each row's first token stands in `states.flatten(0, 1)` of one of `hidden_states`: token i of row b,
+    counted from 0 and with those that begin a text, is at `starts_B[b] + i`. None where there are no hidden states."""
+    decision_states_BD: tuple[Tensor, ...] = ()
     """The hidden states at the place that predicts the answer's first token, of the embeddings and of each layer; empty
-    unless the objective sets `needs_hidden_states`."""
+    unless an objective sets `needs_hidden_states`."""
 
 
 class Objective:
@@ -47,7 +56,19 @@ class Objective:
 
     columns: ClassVar[tuple[str, ...]] = ()
     """Columns of the training rows that `Batch.columns` is to hold."""
+    encoded: ClassVar[tuple[str, ...]] = ()
+    """Further columns of theirs, which `encode` computes."""
     needs_hidden_states: ClassVar[bool] = False
+
+    def encode(
+        self, rows: Dataset, tokenizer: PreTrainedTokenizerBase, recipe: Recipe | None
+    ) -> Mapping[str, Tensor | list[Any]]:
+        """The columns `encoded` of one training set, each a tensor (N, ...) or a list of N values.
+
+        Called once for each set, in their order, before training. `recipe` is what generated the set, None for a file.
+        Raises `UserError` for rows that the objective cannot be trained on.
+        """
+        return {}
 
     def prepare(self, model: nn.Module) -> None:
         """Called once, while the model (on its device, and under FSDP sharded) holds the base model's weights.
