@@ -111,7 +111,7 @@ def parse_config(argv: Sequence[str]) -> Config:
     for name, cls in known_objectives().items():
         for f in dataclasses.fields(cls):  # type: ignore[arg-type]  # each is a dataclass
             if name != "anchor" or f.name not in ANCHOR:
-                shown = {"metavar": "VALUE", "help": f.metadata.get("help"), "default": f.default}
+                shown: dict[str, Any] = {"metavar": "VALUE", "help": f.metadata.get("help"), "default": f.default}
                 parser.add_argument(f"--objectives.{name}.{f.name}", **shown)
     parser.add_argument("--donor.run", metavar="DIR", help="Start from this run's weights, with a fresh optimizer.")
     at = "Which: a step, 'last' (the default), or 'first RULE' such as 'first eval >= 0.95'."
