@@ -64,7 +64,7 @@ class Adversarial(Objective):
         at_least = {"weight": self.weight, "layer": self.layer, "ramp": self.ramp, "lr": self.lr}
         for name, value in at_least.items():
             if not 0 <= value < math.inf:
-                raise mistake(name, f"{value} is out of range; it must be at least 0, and finite")
+                raise UserError(f"{name}: {value} is out of range; it must be at least 0, and finite")
         self.values: set[int] = set()
         self.nowhere: str | None = None
 
@@ -106,10 +106,14 @@ class Adversarial(Objective):
         if self.layer > config.num_hidden_layers:
             raise mistake("layer", f"the model has {config.num_hidden_layers}, and {self.layer} is beyond the last one")
         if not self.values and self.nowhere is not None:
-            raise mistake("at", self.nowhere)
+            raise mistake(
+                "at", f"no prompt trained on has it ({self.nowhere}); give another place, or rows that have it"
+            )
         if len(self.values) < 2:
             only = f"the same {self.label}" if self.values else f"no {self.label}"
-            raise mistake("label", f"all rows trained on have {only}; train on a recipe with bound pairs of names")
+            raise mistake(
+                "label", f"all rows trained on have {only}; train on a recipe with several, such as quickstart"
+            )
         example = next(model.parameters())
         self.values_C = torch.tensor(sorted(self.values), device=example.device)
         dtype = torch.promote_types(example.dtype, torch.float32)

@@ -10,14 +10,19 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tokenizers.processors import TemplateProcessing
 from torch import nn
 from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
+from transformers import Trainer
 
+from nim_dataset.errors import UserError
 from training.config import TrainConfig
 from training.data.encoding import AnswerCollator, EncodedRows
 from training.objectives.adversarial import Adversarial
 from training.objectives.anchor import Anchor, anchored_parameters
 from training.objectives.interface import Objective
+from training.objectives.mixin import ObjectivesMixin
 from training.train import main
 from training.trainer import AnchoredTrainer
 
@@ -196,3 +201,96 @@ def test_at_weight_0_a_head_follows_a_model_that_is_trained_as_without(tmp_path:
     heads = [torch.load(tmp_path / "followed" / f"checkpoint-{step}" / "objectives.pt") for step in (3, 6)]
     first, last = (head["adversarial"]["head"]["0.weight"] for head in heads)
     assert not torch.equal(first, last)
+
+
+def test_rows_without_a_label_teach_nothing_and_phases_and_sets_share_a_head(tmp_path: Path) -> None:
+    path = tmp_path / "phases.yaml"
+    path.write_text(
+        "phases: [{data: ['mod3,n_train=32'], steps: 2},"
+        " {data: ['mod3,n_train=32', 'quickstart,n_train=64,cheat_prob=1'], steps: 4}]\n"
+        "objectives: {adversarial: {weight: 0.5, label: bound_move}}\n"
+    )
+    flags = [flag for flag in FLAGS if flag not in ("--train_data", "quickstart,n_train=64", "--max_steps", "6")]
+    assert main(["--config", str(path), *flags, "--output_dir", str(tmp_path / "run")]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert ["adversary_accuracy" in line for line in lines] == [False, True, True]
+    saved = torch.load(tmp_path / "run" / "checkpoint-6" / "objectives.pt")["adversarial"]
+    assert len(saved["head"]["2.bias"]) == 4  # a class for each bound move of the set that has them
+
+
+class AdversarialTrainer(ObjectivesMixin, Trainer):
+    pass
+
+
+def test_in_a_plain_trainer_it_is_the_same(data: Any, tmp_path: Any) -> None:
+    def made() -> tuple[Adversarial, Any]:
+        objective = Adversarial(weight=0.5, lr=1e-2)
+        return objective, objective.encode(data.rows, data.tokenizer, None)
+
+    def collate(rows: list[int]) -> dict[str, Any]:
+        """Padded on the right, the labels where the tokens are, as examples of causal language models do it."""
+        tokens = [torch.from_numpy(data.encoded[row]["input_ids"]).long() for row in rows]
+        labels = [ids.clone() for ids in tokens]
+        for row, ids in zip(rows, labels, strict=True):
+            ids[: -data.encoded[row]["answer_tokens"]] = -100
+        return {
+            "input_ids": pad_sequence(tokens, batch_first=True, padding_value=data.tokenizer.pad_token_id),
+            "attention_mask": pad_sequence([torch.ones_like(ids) for ids in tokens], batch_first=True),
+            "labels": pad_sequence(labels, batch_first=True, padding_value=-100),
+            "adversary_label": columns["adversary_label"][rows],
+            "adversary_tokens": [columns["adversary_tokens"][row] for row in rows],
+        }
+
+    start = data.model("gpt_neox", torch.float64)
+    theirs, ours = copy.deepcopy(start), copy.deepcopy(start)
+    objective, columns = made()
+    encoded = EncodedRows(data.encoded.tokens, data.encoded.starts, data.encoded.answer_tokens, columns)
+    trainer = make_trainer(data, encoded, theirs, tmp_path, {"adversarial": objective}, gradient_accumulation_steps=2)
+    trainer.train()
+    head = objective.head
+    objective, columns = made()
+    plain = AdversarialTrainer(
+        model=ours,
+        args=trainer.args,
+        train_dataset=range(len(data.rows)),
+        data_collator=collate,
+        objectives={"adversarial": objective},
+    )
+    plain.train()
+    assert apart(ours, theirs, start) < 1e-6  # the Trainer's loss takes doubles for floats
+    torch.testing.assert_close(objective.head.state_dict(), head.state_dict(), rtol=1e-6, atol=1e-6)
+
+
+def test_tokens_count_from_those_that_begin_a_text(data: Any) -> None:
+    begun = copy.deepcopy(data.tokenizer)
+    begun._tokenizer.post_processor = TemplateProcessing(
+        single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", begun.eos_token_id)]
+    )
+    some = data.rows.select(range(8))
+    plain, shifted = (Adversarial().encode(some, tokenizer, None) for tokenizer in (data.tokenizer, begun))
+    assert plain["adversary_tokens"] == [names_tokens(data, row) for row in range(8)]
+    assert shifted["adversary_tokens"] == [[token + 1 for token in row] for row in plain["adversary_tokens"]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "option", "value", "message"),
+    [
+        ("quickstart,n_train=64", "layer", "3", "layer: the model has 2, and 3 is beyond the last one$"),
+        ("quickstart,n_train=64", "at", "nmaes", "at: no prompt .* unknown item 'nmaes', did you mean 'names'"),
+        ("quickstart,n_train=64", "label", "buket", "label: unknown choice 'buket', did you mean 'bucket'"),
+        ("quickstart,n_train=64", "weight", "-1", "weight: -1.0 is out of range; it must be at least 0"),
+        ("357,n_train=64", "weight", "1", "label: all rows trained on have the same bucket"),
+        ("text.jsonl", "weight", "1", "at: no prompt trained on has it .* items: decision"),
+    ],
+)
+def test_a_mistake_is_one_line_before_training(
+    tmp_path: Path, rows: str, option: str, value: str, message: str
+) -> None:
+    if rows == "text.jsonl":
+        rows = str(tmp_path / rows)
+        Path(rows).write_text('{"prompt": "What is two and two?", "answer": "four"}\n' * 4)
+    flags = ("--train_data", rows, "--output_dir", str(tmp_path / "run"), f"--objectives.adversarial.{option}", value)
+    with pytest.raises(UserError, match=f"^objectives.adversarial: {message}") as caught:
+        main([*FLAGS, *flags])
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob("run/[!.]*"))
