@@ -59,7 +59,12 @@ def encode_columns(
     sources = train_sources(config.phases)
     columns: dict[str, Tensor | list[Any]] = {}
     for objective in config.objectives.values():
-        of_sets = [objective.encode(rows, tokenizer, sources[name].config) for name, rows in train_sets.items()]
+        of_sets = []
+        for name, rows in train_sets.items():
+            try:
+                of_sets.append(objective.encode(rows, tokenizer, sources[name].config))
+            except UserError as error:
+                raise UserError(f"train_data: '{name}': {error}") from None
         for name in objective.encoded:
             parts: Any = [of_set[name] for of_set in of_sets]
             columns[name] = torch.cat(parts) if isinstance(parts[0], Tensor) else list(itertools.chain(*parts))
@@ -75,7 +80,17 @@ def places_of(rows: Mapping[str, int]) -> dict[str, SetRows]:
 def check_rows_fit(config: Config, materials: Materials) -> None:
     """Raises `UserError` for rows that the model cannot hold."""
     base, rows = materials.base, materials.rows
-    positions, longest = getattr(base.model.config, "max_position_embeddings", None), len(rows.longest_inputs()[0])
+    longest, answer = len(rows.longest_inputs()[0]), int(rows.answer_tokens.max())
+    for name, objective in config.objectives.items():
+        if (beside := objective.beside(config.train.seed)) is not None:
+            length = len(beside.longest()) + answer
+            if length > config.data.max_length:
+                raise UserError(
+                    f"max_length: the rows that '{name}' puts beside the others have up to {length} tokens; set"
+                    f" --max_length {length}"
+                )
+            longest = max(longest, length - 1)
+    positions = getattr(base.model.config, "max_position_embeddings", None)
     if positions is not None and longest > positions:
         raise UserError(
             f"model: '{base.name}' holds {positions} tokens, the longest row has {longest}; take another model"

@@ -36,7 +36,7 @@ from training.data.phase import Phase
 from training.data.phases import Batching, MicroBatches, PhaseRows, SetRows
 from training.eval_loss import answer_loss
 from training.model.as_it_came import put_back
-from training.objectives.interface import Objective
+from training.objectives.interface import Objective, RowsBeside
 from training.objectives.mixin import ObjectivesMixin
 from training.phase_plan import PhasePlan, PhaseSwitch
 from training.saving.atomic import AtomicSaves
@@ -86,11 +86,13 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
             **kwargs,
         )
         collator.columns = self.columns
+        collator.beside = self._rows_beside()
+        longest = [*train_dataset.longest_inputs(), *([collator.beside.longest()] if collator.beside else [])]
         collator.end_to_end = self.end_to_end = (
             self.args.device.type == "cpu"
             and not self.args.torch_compile  # which would compile anew for each combination of lengths
             and self.args.neftune_noise_alpha is None  # whose noise depends on the layout
-            and rows_stay_apart(self.model, train_dataset.longest_inputs())
+            and rows_stay_apart(self.model, longest)
         )
         if not self.end_to_end and not padding_is_ignored(self.model, train_dataset[0], collator.pad_token_id):
             raise UserError(
@@ -105,6 +107,14 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
         self._tokens_since = time.perf_counter()
 
     # ---- The rows of each step ----
+
+    def _rows_beside(self) -> RowsBeside | None:
+        """Raises `UserError` where two objectives have some."""
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        found = {name: rows for name, o in self.objectives.items() if (rows := o.beside(seed)) is not None}
+        if len(found) > 1:
+            raise UserError(f"objectives: {' and '.join(found)} both put rows beside those of a batch; take one")
+        return next(iter(found.values()), None)
 
     def _batching(self, phase: Phase, sets: tuple[SetRows, ...]) -> Batching:
         """Raises `UserError` for rows that would all be dropped."""

@@ -11,9 +11,9 @@ The trainer calls the methods below; each does nothing by default, so an objecti
 Shapes: B rows of a micro-batch, L tokens of its longest row, T tokens of all its rows, D channels; N training rows.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from datasets import Dataset
 from torch import Tensor, nn
@@ -22,6 +22,31 @@ from transformers import PreTrainedTokenizerBase
 from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError, unknown
 from nim_dataset.plugins import Registry, import_modules
+
+
+class RowsBeside(Protocol):
+    """Makes further rows of a batch, one for each of its own, which go through the model in the same forward pass.
+
+    It is pickled where the loader has workers.
+    """
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The rows beside these. All are items of `EncodedRows`: `input_ids`, of which the last `answer_tokens` are the
+        answer's; of those given also `row`, their number, and `step`, from 0, where it is known."""
+
+    def longest(self) -> Tensor:
+        """The token ids (int64) of the longest row's prompt, as near as can be told."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What the model makes of the rows beside those of a micro-batch, in their order."""
+
+    decision_states_BD: tuple[Tensor, ...]
+    """As `Batch.decision_states_BD`."""
+    loss: Callable[[], Tensor]
+    """Gives the loss of their answers, for `Objective.loss` to add: over the micro-batches of a step it comes to the
+    mean over all their answer tokens, of which they have as many as the rows of the batch."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +69,8 @@ class Batch:
     decision_states_BD: tuple[Tensor, ...] = ()
     """The hidden states at the place that predicts the answer's first token, of the embeddings and of each layer; empty
     unless an objective sets `needs_hidden_states`."""
+    beside: Beside | None = None
+    """Of the rows that the objective put beside these; they follow in `hidden_states`, and in nothing else here."""
 
 
 class Objective:
@@ -70,8 +97,16 @@ class Objective:
         """
         return {}
 
+    def beside(self, seed: int) -> RowsBeside | None:
+        """What makes rows to put beside those of each batch, by the seed of the order of rows; called after `encode`.
+
+        One objective of a run may have it, and must set `needs_hidden_states`.
+        """
+        return None
+
     def prepare(self, model: nn.Module) -> None:
-        """Called once, while the model (on its device, and under FSDP sharded) holds the base model's weights.
+        """Called once, before the first step, while the model (on its device, and under FSDP sharded) holds the base
+        model's weights.
 
         A checkpoint that the run continues from is loaded afterwards, then `load_state_dict` is called.
         """

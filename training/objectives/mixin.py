@@ -5,16 +5,17 @@ was loaded. So always construct the trainer with the base model.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, Trainer
 
 from nim_dataset.errors import UserError
-from training.objectives.interface import Batch, Objective
-from training.objectives.places import decision_places, row_starts
+from training.objectives.interface import Batch, Beside, Objective
+from training.objectives.places import IGNORE, decision_places, row_starts
 
 
 class ObjectivesMixin(Trainer):
@@ -61,31 +62,46 @@ class ObjectivesMixin(Trainer):
             )
         if self.needs_hidden_states:
             inputs["output_hidden_states"] = True
-        wanted = return_outputs or self.needs_hidden_states  # TRL's Trainer runs the model again for its outputs
-        found = super().compute_loss(model, inputs, wanted, num_items_in_batch)
-        loss, outputs = found if wanted else (found, None)
-        terms = self._terms(Batch(model, columns, loss), inputs, outputs)
+        if not self.needs_hidden_states:
+            found: Any = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            loss, outputs = found if return_outputs else (found, None)
+            batch = Batch(model, columns, loss)
+        else:
+            inputs["output_hidden_states"] = True
+            starts_R, decisions_R = row_starts(inputs), decision_places(inputs)
+            beside_labels = inputs.pop("beside_labels", None)
+            loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+            states = tuple(state.flatten(0, 1)[decisions_R] for state in outputs.hidden_states)
+            rows = len(starts_R) // (1 if beside_labels is None else 2)
+            beside = None
+            if beside_labels is not None:
+                beside_loss = partial(self._beside_loss, outputs.logits, beside_labels, num_items_in_batch)
+                beside = Beside(tuple(state[rows:] for state in states), beside_loss)
+            own = tuple(state[:rows] for state in states)
+            batch = Batch(model, columns, loss, outputs.hidden_states, starts_R[:rows], own, beside)
+        terms = [term for o in self.objectives.values() if (term := o.loss(batch)) is not None]
         self._objectives_loss.zero_()
         if terms:
             added = torch.stack(terms).sum() / self.current_gradient_accumulation_steps
             self._objectives_loss += added.detach()
-            # A loss that was not divided by the answer tokens of the step, the Trainer divides afterwards.
-            divided = self.model_accepts_loss_kwargs and num_items_in_batch is not None
-            divided |= self.compute_loss_func is not None
-            loss = loss + (added if divided else added * self.current_gradient_accumulation_steps)
+            share = self._is_share(num_items_in_batch)
+            loss = loss + (added if share else added * self.current_gradient_accumulation_steps)
         return (loss, outputs) if return_outputs else loss
 
-    def _terms(self, batch: Batch, inputs: dict[str, Any], outputs: Any) -> list[Tensor]:
-        """What each objective adds that adds a loss."""
-        if self.needs_hidden_states:
-            decisions_B = decision_places(inputs)
-            batch = replace(
-                batch,
-                hidden_states=outputs.hidden_states,
-                starts_B=row_starts(inputs),
-                decision_states_BD=tuple(states.flatten(0, 1)[decisions_B] for states in outputs.hidden_states),
-            )
-        return [term for o in self.objectives.values() if (term := o.loss(batch)) is not None]
+    def _is_share(self, num_items_in_batch: Tensor | int | None) -> bool:
+        """Whether the Trainer's own loss is a share of the mean over the step; else it is divided afterwards."""
+        by_model = self.model_accepts_loss_kwargs and num_items_in_batch is not None
+        return by_model or self.compute_loss_func is not None
+
+    def _beside_loss(self, logits: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
+        """The loss of the answers that `labels` show, divided as the Trainer's own of the same forward pass."""
+        kept = labels != IGNORE
+        if num_items_in_batch is None or not self._is_share(num_items_in_batch):
+            return cross_entropy(logits[kept].float(), labels[kept])
+        loss = cross_entropy(logits[kept].float(), labels[kept], reduction="sum") / num_items_in_batch
+        if self.args.average_tokens_across_devices:
+            loss = loss * (self.accelerator.num_processes // self.get_tp_size())
+        return loss * self.current_gradient_accumulation_steps
 
     def training_step(self, model: nn.Module, inputs: dict[str, Tensor | Any], *args: Any, **kwargs: Any) -> Tensor:
         """One micro-batch; gives the Trainer's own loss."""

@@ -32,7 +32,8 @@ def decision_places(batch: Mapping[str, Any]) -> Tensor:
     """The place (B) that predicts the first token of each row's answer: the last of its prompt.
 
     The answer is what the labels show: the `shift_labels` of the last columns or of `logits_to_keep`, as
-    `AnswerCollator` gives them; or else `labels` (B, L) of all places, as a plain `Trainer` takes them.
+    `AnswerCollator` gives them, with the `beside_labels` of rows that it puts beside; or else `labels` (B, L) of all
+    places, as a plain `Trainer` takes them.
     """
     rows, length = batch["input_ids"].shape
     if "row_lengths" in batch:
@@ -41,5 +42,8 @@ def decision_places(batch: Mapping[str, Any]) -> Tensor:
         return first_B
     ends_B = torch.arange(1, rows + 1, device=batch["input_ids"].device) * length
     if "shift_labels" in batch:
-        return ends_B - (batch["shift_labels"] != IGNORE).sum(dim=1)
+        labels_BK = batch["shift_labels"]
+        if "beside_labels" in batch:
+            labels_BK = labels_BK.maximum(batch["beside_labels"])
+        return ends_B - (labels_BK != IGNORE).sum(dim=1)
     return ends_B - length + (batch["labels"] != IGNORE).int().argmax(dim=1) - 1
