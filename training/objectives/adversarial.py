@@ -192,4 +192,4 @@ class Adversarial(Objective):
 
 def mistake(option: str, what: str) -> UserError:
     """An error in an option."""
-    return UserError(f"objectives.adversarial: {option}: {what}")
+    return UserError(f"objectives.adversarial.{option}: {what}")

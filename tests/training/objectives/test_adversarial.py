@@ -16,11 +16,13 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 from transformers import Trainer
 
+import nim_dataset
 from nim_dataset.errors import UserError
 from training.config import TrainConfig
 from training.data.encoding import AnswerCollator, EncodedRows
 from training.objectives.adversarial import Adversarial
 from training.objectives.anchor import Anchor, anchored_parameters
+from training.objectives.contrastive import Contrastive
 from training.objectives.interface import Objective
 from training.objectives.mixin import ObjectivesMixin
 from training.train import main
@@ -32,10 +34,9 @@ STEPS, LR, CLIP, ANCHOR = 6, 0.5, 2.0, 1e-2
 def make_trainer(
     data: Any, encoded: EncodedRows, model: nn.Module, folder: Any, objectives: dict[str, Objective], **options: Any
 ) -> AnchoredTrainer:
-    settings: dict[str, Any] = {"per_device_train_batch_size": 4, "max_grad_norm": CLIP, **options}
+    settings: dict[str, Any] = {"per_device_train_batch_size": 4, "max_grad_norm": CLIP, "max_steps": STEPS, **options}
     args = TrainConfig(
         output_dir=str(folder),
-        max_steps=STEPS,
         learning_rate=LR,
         lr_scheduler_type="constant",
         warmup_steps=0,
@@ -157,6 +158,31 @@ def test_equals_the_gradients_written_out(
         assert {name: line[name] for name in wanted} == pytest.approx(wanted, rel=tolerance)
 
 
+def test_joins_the_anchor_and_contrastive(data: Any, tmp_path: Any) -> None:
+    """One step of gradient descent goes as far with all as the steps with each go together."""
+    start = data.model("gpt_neox", torch.float64)
+    went = []
+    for wanted in ({}, {"contrastive"}, {"adversarial"}, {"contrastive", "adversarial"}):
+        every = {
+            "anchor": Anchor(ANCHOR),
+            "contrastive": Contrastive(weight=100),
+            "adversarial": Adversarial(weight=0.5),
+        }
+        objectives: dict[str, Objective] = {name: o for name, o in every.items() if name in {"anchor", *wanted}}
+        recipe, columns = nim_dataset.get_config("quickstart"), {}
+        for o in objectives.values():
+            columns.update(o.encode(data.rows, data.tokenizer, recipe))
+        encoded = EncodedRows(data.encoded.tokens, data.encoded.starts, data.encoded.answer_tokens, columns)
+        model = copy.deepcopy(start)
+        make_trainer(data, encoded, model, tmp_path, objectives, max_steps=1, max_grad_norm=0).train()
+        a, b = (nn.utils.parameters_to_vector(each.parameters()) for each in (model, start))
+        went.append((a - b).detach())
+    plain, contrastive, adversarial, both = went
+    added = contrastive + adversarial - 2 * plain
+    assert min((contrastive - plain).norm(), (adversarial - plain).norm()) > 1e-3
+    assert (both - plain - added).norm() < 1e-6 * added.norm()
+
+
 FLAGS = (
     *("--model", "tiny", "--train_data", "quickstart,n_train=64", "--per_device_train_batch_size", "4"),
     *("--max_steps", "6", "--save_at", "3", "--logging_steps", "2", "--eval_rows", "0", "--warmup_steps", "0"),
@@ -275,12 +301,12 @@ def test_tokens_count_from_those_that_begin_a_text(data: Any) -> None:
 @pytest.mark.parametrize(
     ("rows", "option", "value", "message"),
     [
-        ("quickstart,n_train=64", "layer", "3", "layer: the model has 2, and 3 is beyond the last one$"),
-        ("quickstart,n_train=64", "at", "nmaes", "at: no prompt .* unknown item 'nmaes', did you mean 'names'"),
-        ("quickstart,n_train=64", "label", "buket", "label: unknown choice 'buket', did you mean 'bucket'"),
-        ("quickstart,n_train=64", "weight", "-1", "weight: -1.0 is out of range; it must be at least 0"),
-        ("357,n_train=64", "weight", "1", "label: all rows trained on have the same bucket"),
-        ("text.jsonl", "weight", "1", "at: no prompt trained on has it .* items: decision"),
+        ("quickstart,n_train=64", "layer", "3", ".layer: the model has 2, and 3 is beyond the last one$"),
+        ("quickstart,n_train=64", "at", "nmaes", ".at: no prompt .* unknown item 'nmaes', did you mean 'names'"),
+        ("quickstart,n_train=64", "label", "buket", ": label: unknown choice 'buket', did you mean 'bucket'"),
+        ("quickstart,n_train=64", "weight", "-1", ": weight: -1.0 is out of range; it must be at least 0"),
+        ("357,n_train=64", "weight", "1", ".label: all rows trained on have the same bucket"),
+        ("text.jsonl", "weight", "1", ".at: no prompt trained on has it .* items: decision"),
     ],
 )
 def test_a_mistake_is_one_line_before_training(
@@ -290,7 +316,7 @@ def test_a_mistake_is_one_line_before_training(
         rows = str(tmp_path / rows)
         Path(rows).write_text('{"prompt": "What is two and two?", "answer": "four"}\n' * 4)
     flags = ("--train_data", rows, "--output_dir", str(tmp_path / "run"), f"--objectives.adversarial.{option}", value)
-    with pytest.raises(UserError, match=f"^objectives.adversarial: {message}") as caught:
+    with pytest.raises(UserError, match=f"^objectives.adversarial{message}") as caught:
         main([*FLAGS, *flags])
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.glob("run/[!.]*"))
