@@ -19,7 +19,10 @@ import torch
 from evaluation.artifacts.checksums import what_differs
 
 STEPS = 24
-FLAGS = ("--max_steps", str(STEPS), "--save_at", "8", "16", "--warmup_steps", "2")
+FLAGS = (
+    *("--max_steps", str(STEPS), "--save_at", "8", "16", "--warmup_steps", "2"),
+    *("--objectives.contrastive.weight", "10", "--objectives.contrastive.paired", "true"),
+)
 PER_STEP = ("--per_device_train_batch_size", "8")
 
 
@@ -53,7 +56,7 @@ def test_how_a_step_is_split_changes_nothing(
     run = launch(tmp_path / "run", *FLAGS, *flags, launcher=launcher)
     assert run.status == 0, run.stderr
     assert len(run.trajectory()) == STEPS
-    for key in ("loss", "distance", "grad_norm"):
+    for key in ("loss", "distance", "grad_norm", "twin_distance", "twin_loss"):
         assert run.trajectory(key) == pytest.approx(reference.trajectory(key), rel=1e-4), key
 
 
