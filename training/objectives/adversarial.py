@@ -1,5 +1,6 @@
 """Gradient reversal: the model is trained against a head that reads the shortcut from the names' tokens (DANN: Ganin et
-al., JMLR 2016, arXiv:1505.07818; on Nim: appendix C of the paper).
+al., JMLR 2016, arXiv:1505.07818; appendix C of the paper that this project follows, whose head has a single logit and
+was not trained at weight 0).
 
 A head `f`, with parameters `phi` of its own, tells a label `z` of the names from the mean hidden state `m` of their
 tokens after a layer. Over the B rows of a step, `known` those that have both a label and such tokens:
@@ -119,7 +120,7 @@ class Adversarial(Objective):
         dtype = torch.promote_types(example.dtype, torch.float32)
         channels = config.hidden_size
         with torch.random.fork_rng(devices=[]):  # what the run draws stays as without a head
-            torch.manual_seed(torch.initial_seed())  # the run's, on every process
+            torch.default_generator.manual_seed(torch.initial_seed())  # the run's, on every process
             self.head = nn.Sequential(
                 nn.Linear(channels, channels // 2), nn.ReLU(), nn.Linear(channels // 2, len(self.values))
             ).to(example.device, dtype)

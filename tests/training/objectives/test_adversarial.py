@@ -162,16 +162,17 @@ def test_joins_the_anchor_and_contrastive(data: Any, tmp_path: Any) -> None:
     """One step of gradient descent goes as far with all as the steps with each go together."""
     start = data.model("gpt_neox", torch.float64)
     went = []
-    for wanted in ({}, {"contrastive"}, {"adversarial"}, {"contrastive", "adversarial"}):
+    choices: list[tuple[str, ...]] = [(), ("contrastive",), ("adversarial",), ("contrastive", "adversarial")]
+    for wanted in choices:
         every = {
             "anchor": Anchor(ANCHOR),
             "contrastive": Contrastive(weight=100),
             "adversarial": Adversarial(weight=0.5),
         }
         objectives: dict[str, Objective] = {name: o for name, o in every.items() if name in {"anchor", *wanted}}
-        recipe, columns = nim_dataset.get_config("quickstart"), {}
+        columns: dict[str, Any] = {}
         for o in objectives.values():
-            columns.update(o.encode(data.rows, data.tokenizer, recipe))
+            columns.update(o.encode(data.rows, data.tokenizer, nim_dataset.get_config("quickstart")))
         encoded = EncodedRows(data.encoded.tokens, data.encoded.starts, data.encoded.answer_tokens, columns)
         model = copy.deepcopy(start)
         make_trainer(data, encoded, model, tmp_path, objectives, max_steps=1, max_grad_norm=0).train()
