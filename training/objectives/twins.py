@@ -16,30 +16,28 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from evaluation.measures.positions import NAMES
-from evaluation.predict import encode_prompts
 from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError
-from nim_dataset.games import parse_prompts
 from nim_dataset.holdout import ODD, mix
 from nim_dataset.names import NamedRecipe, make_pairs
 from nim_dataset.pairs import BUCKETS, unseen_names
+from training.objectives.renaming import Pair, Renamer, templates_of
 
 Renamed = Literal["unseen", "neutral"]
-Pair = tuple[str, str]
-MARKS = ("\x00", "\x01")
-"""What stands for each player's name in a template: no name has it, since names are printable."""
 LONGEST = 64
 """Templates whose twins are tokenized to find the longest: those with the most characters."""
+TRIED = 512
+"""Twins of each set that are tokenized in both ways, to see whether they agree."""
 
 
 class Twins:
     """What makes the twins of rows (`RowsBeside`); `add` takes the rows of one training set after another."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, renamed: Renamed, answered: bool) -> None:
-        self.tokenizer, self.renamed, self.answered, self.seed = tokenizer, renamed, answered, 0
+        self.renamed, self.answered, self.seed = renamed, answered, 0
+        self.renamer = Renamer(tokenizer)
         self.templates: list[str] = []
-        """By row of all sets, its prompt with `MARKS` in the place of names."""
+        """By row of all sets."""
         self.pools: list[list[Pair]] = []
         self.pool_of: list[int] = []
         """By row, its pool."""
@@ -48,7 +46,7 @@ class Twins:
 
     def add(self, rows: Dataset, recipe: Recipe | None) -> None:
         """Raises `UserError` for rows without names, and where there are no others."""
-        templates, pairs = _templates(rows["prompt"][:])
+        templates, pairs = templates_of(rows["prompt"][:])
         pool = self._pool(rows, templates, pairs, recipe)
         place = {pair: index for index, pair in enumerate(pool)}
         own = [place.get(pair, -1) for pair in pairs]
@@ -57,10 +55,13 @@ class Twins:
                 f"objectives.contrastive.renamed: there are no other '{self.renamed}' names for each row"
                 f"{' than its own' if pool else ''}; take '{'neutral' if self.renamed == 'unseen' else 'unseen'}'"
             )
+        first = len(self.templates)
         self.pool_of += [len(self.pools)] * len(templates)
         self.pools.append(pool)
         self.templates += templates
         self.own += own
+        some = range(first, len(self.templates), -(-len(templates) // TRIED))
+        self.renamer.add([self.templates[row] for row in some], self.names(some, step=0))
 
     def _pool(self, rows: Dataset, templates: list[str], pairs: list[Pair], recipe: Recipe | None) -> list[Pair]:
         if isinstance(recipe, NamedRecipe):
@@ -90,9 +91,9 @@ class Twins:
         """
         row_B = [row["row"] for row in rows]
         names = self.names(row_B, rows[0].get("step", 0))
-        texts = [rename(self.templates[row], pair) for row, pair in zip(row_B, names, strict=True)]
+        prompts = self.renamer([self.templates[row] for row in row_B], names)
         made = []
-        for row, prompt in zip(rows, encode_prompts(self.tokenizer, texts), strict=True):
+        for row, prompt in zip(rows, prompts, strict=True):
             answer = row["input_ids"][-row["answer_tokens"] :][: None if self.answered else 1]
             ids = np.concatenate([np.array(prompt, dtype=np.int32), answer])
             made.append({"input_ids": ids, "answer_tokens": len(answer)})
@@ -100,37 +101,10 @@ class Twins:
 
     def longest(self) -> Tensor:
         """The token ids (int64) of the longest twin's prompt, as near as the longest templates and names tell."""
-        texts: list[str] = []
+        longest: list[list[int]] = []
         for number, pool in enumerate(self.pools):
             of_pool = [text for text, pool_of in zip(self.templates, self.pool_of, strict=True) if pool_of == number]
             pair = max(pool, key=lambda pair: len(pair[0]) + len(pair[1]))
-            texts += [rename(text, pair) for text in nlargest(LONGEST, of_pool, key=len)]
-        return torch.tensor(max(encode_prompts(self.tokenizer, texts), key=len))
-
-
-def _templates(prompts: list[str]) -> tuple[list[str], list[Pair]]:
-    """Each prompt with `MARKS` for its names, and the names; raises `UserError` for prompts without names."""
-    templates, pairs, nameless = [], [], 0
-    for prompt, game in zip(prompts, parse_prompts(prompts)[0], strict=True):
-        spans = game.spans(prompt) if game is not None else {}
-        if not all(spans.get(player) for player in NAMES):
-            nameless += 1
-            continue
-        first, second = (prompt[slice(*spans[player][0])] for player in NAMES)
-        places = [(*span, mark) for player, mark in zip(NAMES, MARKS, strict=True) for span in spans[player]]
-        template = prompt
-        for start, stop, mark in sorted(places, reverse=True):
-            template = template[:start] + mark + template[stop:]
-        templates.append(template)
-        pairs.append((first, second))
-    if nameless:
-        raise UserError(
-            f"objectives.contrastive: {nameless:,} of the {len(prompts):,} rows tell no game with players' names, so"
-            " there is nothing to rename; train on rows that do"
-        )
-    return templates, pairs
-
-
-def rename(template: str, pair: Pair) -> str:
-    """The prompt of a template, under these names."""
-    return template.replace(MARKS[0], pair[0]).replace(MARKS[1], pair[1])
+            texts = nlargest(LONGEST, of_pool, key=len)
+            longest += self.renamer(texts, [pair] * len(texts))
+        return torch.tensor(max(longest, key=len))

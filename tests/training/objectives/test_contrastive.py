@@ -12,9 +12,10 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PreTrainedTokenizerFast, Trainer, TrainerCallback, TrainingArguments
 
 from evaluation.predict import encode_prompts
 from nim_dataset.errors import UserError
@@ -26,6 +27,7 @@ from training.data.encoding import AnswerCollator
 from training.objectives.anchor import Anchor, anchored_parameters
 from training.objectives.contrastive import Contrastive
 from training.objectives.mixin import ObjectivesMixin
+from training.objectives.renaming import rename
 from training.objectives.twins import Twins
 from training.train import main
 from training.trainer import AnchoredTrainer
@@ -223,6 +225,23 @@ def test_a_run_of_two_recipes_goes_on_with_the_twins_that_it_would_have_had(tmp_
     continued, continued_weights = run("--resume_from_checkpoint", "auto")
     assert continued == lines
     assert all(torch.equal(weight, continued_weights[name]) for name, weight in weights.items())
+
+
+@pytest.mark.parametrize("words", [True, False])
+def test_names_are_tokenized_as_in_their_text_by_any_tokenizer(data: Any, words: bool) -> None:
+    made = Tokenizer(models.BPE())
+    if words:
+        made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(special_tokens=["<s>", "</s>"], vocab_size=600, show_progress=False)
+    made.train_from_iterator(data.rows["prompt"][:100], trainer)
+    made.post_processor = processors.TemplateProcessing(single="<s> $0", special_tokens=[("<s>", 0)])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, eos_token="</s>", bos_token="<s>")
+    twins = Twins(tokenizer, "unseen", answered=True)
+    twins.add(data.rows, RECIPE)
+    assert twins.renamer.exact == words  # else tokens lie across a name and what is beside it
+    pairs = twins.names(range(50), 7)
+    prompts = [rename(template, pair) for template, pair in zip(twins.templates, pairs, strict=False)]
+    assert twins.renamer(twins.templates[:50], pairs) == encode_prompts(tokenizer, prompts)
 
 
 def test_nothing_to_do_is_no_objective(data: Any) -> None:
