@@ -14,7 +14,21 @@ over the A answer tokens of all twins of the step, as the loss of the answers is
 a gradient. `weight: 0, paired: true` is plain augmentation. Twins go through the model in the same forward pass.
 
 The objective is appendix D of the paper that this project follows, which took h at the last token of the answer, after
-the move; here it is where the answer is decided.
+the move; here it is where the answer is decided. In a Trainer of your own, rows and batches are this project's:
+
+    class ContrastiveTrainer(ObjectivesMixin, Trainer):
+        pass
+
+    contrastive = Contrastive(weight=1.0)
+    contrastive.encode(rows, tokenizer, recipe=None)
+    ContrastiveTrainer(
+        model=..., args=TrainingArguments(..., remove_unused_columns=False),
+        train_dataset=encode_rows(rows, tokenizer, max_length=128, name="mine"),
+        data_collator=AnswerCollator(tokenizer.pad_token_id, beside=contrastive.beside(seed=0)),
+        objectives={"contrastive": contrastive},
+    ).train()
+
+Its sampler tells no step, so that a row keeps its twin; in `train.py` each step draws another.
 """
 
 import math

@@ -145,9 +145,15 @@ def objective(name: str) -> Callable[[O], O]:
     return register
 
 
-def find_objective(name: str) -> type[Objective]:
-    """The class registered under `name`, in this folder or by whoever was imported; raises `UserError`."""
+def known_objectives() -> Mapping[str, type[Objective]]:
+    """The classes by the names that they are registered under, in this folder or by whoever was imported."""
     import_modules("training.objectives")
-    if name not in OBJECTIVES:
-        raise UserError(f"objectives: {unknown('objective', name, sorted(OBJECTIVES))}")
-    return OBJECTIVES[name]
+    return OBJECTIVES
+
+
+def find_objective(name: str) -> type[Objective]:
+    """The class registered under `name`; raises `UserError`."""
+    known = known_objectives()
+    if name not in known:
+        raise UserError(f"objectives: {unknown('objective', name, sorted(known))}")
+    return known[name]

@@ -77,7 +77,9 @@ def train(data: Any, model: Any, objective: Contrastive, folder: Path, kind: str
         collator = AnswerCollator(data.tokenizer.pad_token_id, beside=objective.beside(seed=0))
         PlainTrainer(args=args, data_collator=collator, **options).train()
     else:
-        no_noise = {"neftune_noise_alpha": 0.0} if kind == "padded" else {}  # with which rows are padded
+        no_noise: dict[str, Any] = (
+            {"neftune_noise_alpha": 0.0} if kind == "padded" else {}
+        )  # with which rows are padded
         trainer = AnchoredTrainer(args=TrainConfig(str(folder), **SETTINGS, bf16=bf16, **no_noise), **options)
         assert trainer.end_to_end == (kind == "end to end")
         trainer.train()
