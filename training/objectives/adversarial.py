@@ -54,7 +54,10 @@ class Adversarial(Objective):
     weight: float = field(default=0.05, metadata={"help": "The factor of the reversed gradient; 0 only follows."})
     layer: int = field(default=1, metadata={"help": "After which layer; 0 is the embeddings."})
     at: str = field(default="names", metadata={"help": "Whose tokens are read, such as 'player_one last'."})
-    label: Literal["bucket", "bound_move"] = field(default="bucket", metadata={"help": "What the head tells."})
+    label: Literal["bucket", "bound_move"] = field(
+        default="bucket",
+        metadata={"help": "What the head tells: whether the names are bound, or bound_move, to which."},
+    )
     ramp: int = field(default=0, metadata={"help": "Steps in which the weight rises, linearly, from 0."})
     lr: float = field(default=1e-4, metadata={"help": "The learning rate of the head."})
 
