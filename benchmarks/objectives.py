@@ -5,7 +5,7 @@
 
 The same rows in the same order by this project's trainer, as `train.py` sets it up, in turns; a step's time is the
 median over the measured steps of a turn, and the best turn counts. Limits: contrastive, which puts as many rows again
-through the model, 2.1 times the plain step.
+through the model, 2.1 times the plain step; adversarial 1.1 times.
 """
 
 import argparse
@@ -31,6 +31,7 @@ CASES: dict[str, list[str]] = {
     "plain": [],
     "contrastive": ["--objectives.contrastive.weight", "1"],
     "contrastive, paired": ["--objectives.contrastive.weight", "1", "--objectives.contrastive.paired", "true"],
+    "adversarial": ["--objectives.adversarial.weight", "0.05"],
 }
 
 

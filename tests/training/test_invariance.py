@@ -202,6 +202,7 @@ def test_two_processes_measure_what_one_measures_and_tensorboard_shows_it(tmp_pa
     flags = (
         *("--max_steps", "9", "--save_at", "0", "1", "--eval_rows", "37", "--report_to", "tensorboard"),
         *("--eval_loss", "true", "--log_layer_grad_norms", "true", "--stop_at", "loss > 0 for 2"),
+        *("--objectives.adversarial.weight", "0.05", "--objectives.adversarial.lr", "0.01"),
     )
     one = launch(tmp_path / "one", *flags, *PER_STEP)
     two = launch(tmp_path / "two", *flags, "--per_device_train_batch_size", "4", launcher="cpu_2")
@@ -210,7 +211,8 @@ def test_two_processes_measure_what_one_measures_and_tensorboard_shows_it(tmp_pa
     for key in (f"eval{regime}_exact_match" for regime in regimes):
         assert one.trajectory(key) == two.trajectory(key)
         assert len(one.trajectory(key)) == 3
-    for key in (*(f"eval{regime}_loss" for regime in regimes), "grad_norm_embeddings", "grad_norm_layer_1"):
+    trained = ("grad_norm_embeddings", "grad_norm_layer_1", "adversary_loss", "adversary_accuracy")
+    for key in (*(f"eval{regime}_loss" for regime in regimes), *trained):
         assert two.trajectory(key) == pytest.approx(one.trajectory(key), rel=1e-4), key
     for run in (one, two):
         assert {path.name for path in run.folder.glob("checkpoint-*")} == {f"checkpoint-{n}" for n in (0, 1, 2)}
