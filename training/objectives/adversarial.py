@@ -103,6 +103,9 @@ class Adversarial(Objective):
         ends_N = np.searchsorted(row_M, np.arange(len(prompts)), side="right")
         return [tokens.tolist() for tokens in np.split(token_M + begins, ends_N)[:-1]]
 
+    def reads_whole_layer(self, layer: int) -> bool:
+        return layer == self.layer
+
     def prepare(self, model: nn.Module) -> None:
         """Raises `UserError` for a layer that the model does not have, and for rows that all have the same label."""
         whole: Any = model.config
