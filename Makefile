@@ -4,11 +4,15 @@ BIN := .venv/bin
 SOURCES := nim_dataset training evaluation benchmarks scripts tests
 QUICKSTART_SETS := quickstart:eval quickstart:cheat_consistent quickstart:counter_cheat quickstart:neutral quickstart:unseen_names
 
-.PHONY: help install quickstart microscope test test-all lint format bench
+STUDIES := $(wildcard configs/studies/*.yaml)
+WORKERS ?= 2
+
+.PHONY: help install quickstart microscope studies test test-all lint format bench
 
 help:
 	@echo "make quickstart  train, evaluate and report on a laptop CPU, in about three minutes"
 	@echo "make microscope  what goes on inside that model, at six of its checkpoints, in under a minute more"
+	@echo "make studies     all of configs/studies at the laptop's scale; each continues where it was, WORKERS=2 runs at a time"
 	@echo "make test        lint, types and tests"
 	@echo "make test-all    the same with the slow proofs"
 	@echo "make lint        ruff, mypy and import-linter alone"
@@ -32,6 +36,9 @@ quickstart: install
 microscope: install
 	test -f reports/quickstart/index.html || $(MAKE) quickstart
 	$(BIN)/nim-sweep --checkpoints-dir runs/quickstart --datasets quickstart:eval quickstart:counter_cheat --measures probe patch lens --steps 50 100 150 200 300 600 --output reports/quickstart
+
+studies: install
+	for study in $(STUDIES); do $(BIN)/python -m training.study $$study --workers $(WORKERS) || failed=1; done; exit $${failed:-0}
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"

@@ -257,7 +257,7 @@ class Sweep:
         from evaluation.report.page import write_report  # here, since drawing is slow to import and one process does it
 
         self.report.copy_training_log(self.run_folder / METRICS)
-        accuracies = table(self._write_tables())
+        accuracies = table(self._write_tables())  # with the phases, which the log tells
         page = write_report([self.report.path], only=self.args.figures)
         print(f"{accuracies}\nresults  {self.report.path / 'results.csv'}\nreport   {page}", flush=True)
 
@@ -279,14 +279,15 @@ def _is_quiet(folder: Path) -> bool:
 
 def table(results: pd.DataFrame) -> str:
     """Exact match, checkpoint by set, for people; empty when no answers were scored."""
-    accuracies = accuracy_table(results).set_index("checkpoint")
+    accuracies = accuracy_table(results)
+    accuracies = accuracies.set_index([column for column in ("checkpoint", "phase") if column in accuracies])
     if accuracies.empty:
         return ""
     accuracies.columns = [column.removesuffix("_accuracy") for column in accuracies.columns]
     recipes = {split_name(name)[0] for name in accuracies.columns}
     if len(recipes) == 1 and "" not in recipes:
         accuracies.columns = [split_name(name)[1] for name in accuracies.columns]
-    accuracies.index.name = None
+    accuracies.index.names = [name if name == "phase" else None for name in accuracies.index.names]
     of = f" of {recipes.pop()}" if len(recipes) == 1 and "" not in recipes else ""
     return f"\nexact match{of}\n{accuracies.to_string(float_format='{:.3f}'.format, na_rep='-')}\n"
 

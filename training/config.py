@@ -23,7 +23,7 @@ from training.data.phase import Phase, read_phases
 from training.donor import Donor
 from training.fields import DataConfig, ModelConfig, TrainConfig
 from training.limits import check_limits
-from training.objectives.interface import Objective, find_objective
+from training.objectives.interface import Objective, find_objective, known_objectives
 from training.shipped import here_or_shipped, yaml_beside
 
 # What may not change between a run and its continuation: with another value it would be another run. The base model and
@@ -109,7 +109,11 @@ def parse_config(argv: Sequence[str]) -> Config:
     parser = _Parser(CLASSES, prog="train.py", description=__doc__, allow_abbrev=False)
     parser.add_argument("--config", metavar="FILE", help="A YAML file of the options below; flags override it.")
     parser.add_argument("--print_config", "--print-config", action="store_true", help="Show what would run, and exit.")
-    parser.add_argument("--objectives.NAME.OPTION", metavar="VALUE", help="An option of another objective.")
+    for name, cls in known_objectives().items():
+        for f in dataclasses.fields(cls):  # type: ignore[arg-type]  # each is a dataclass
+            if name != "anchor" or f.name not in ANCHOR:
+                shown: dict[str, Any] = {"metavar": "VALUE", "help": f.metadata.get("help"), "default": f.default}
+                parser.add_argument(f"--objectives.{name}.{f.name}", **shown)
     parser.add_argument("--donor.run", metavar="DIR", help="Start from this run's weights, with a fresh optimizer.")
     at = "Which: a step, 'last' (the default), or 'first RULE' such as 'first eval >= 0.95'."
     parser.add_argument("--donor.at", metavar="WHICH", help=at)

@@ -3,9 +3,13 @@
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from accelerate import PartialState
 from datasets import Dataset, concatenate_datasets
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from evaluation.predict import answer_budget, check_fits, encode_prompts
 from nim_dataset.errors import UserError
@@ -13,7 +17,7 @@ from training.config import Config
 from training.data.encoding import EncodedRows, encode_rows
 from training.data.phase import Phase
 from training.data.phases import SetRows
-from training.data.sets import load_eval, load_train
+from training.data.sets import load_eval, load_train, train_sources
 from training.model.base import BaseModel
 from training.saving.record import load_recorded_base
 
@@ -38,12 +42,33 @@ def prepare(config: Config) -> Materials:
     base = load_recorded_base(config)
     columns = dict.fromkeys(column for objective in config.objectives.values() for column in objective.columns)
     train_rows = concatenate_datasets(list(train_sets.values()))
-    rows = encode_rows(train_rows, base.tokenizer, config.data.max_length, ", ".join(train_sets), tuple(columns))
+    computed = encode_columns(config, train_sets, base.tokenizer)
+    names = ", ".join(train_sets)
+    rows = encode_rows(train_rows, base.tokenizer, config.data.max_length, names, tuple(columns), computed)
     places = places_of({name: len(each) for name, each in train_sets.items()})
     phases = [(phase, tuple(places[name] for name in phase.data)) for phase in config.phases]
     materials = Materials(base, rows, phases, eval_sets)
     check_rows_fit(config, materials)
     return materials
+
+
+def encode_columns(
+    config: Config, train_sets: Mapping[str, Dataset], tokenizer: PreTrainedTokenizerBase
+) -> dict[str, Tensor | list[Any]]:
+    """What the objectives compute of the rows of all sets, one after another."""
+    sources = train_sources(config.phases)
+    columns: dict[str, Tensor | list[Any]] = {}
+    for objective in config.objectives.values():
+        of_sets = []
+        for name, rows in train_sets.items():
+            try:
+                of_sets.append(objective.encode(rows, tokenizer, sources[name].config))
+            except UserError as error:
+                raise UserError(f"train_data: '{name}': {error}") from None
+        for name in objective.encoded:
+            parts: Any = [of_set[name] for of_set in of_sets]
+            columns[name] = torch.cat(parts) if isinstance(parts[0], Tensor) else list(itertools.chain(*parts))
+    return columns
 
 
 def places_of(rows: Mapping[str, int]) -> dict[str, SetRows]:
@@ -55,7 +80,17 @@ def places_of(rows: Mapping[str, int]) -> dict[str, SetRows]:
 def check_rows_fit(config: Config, materials: Materials) -> None:
     """Raises `UserError` for rows that the model cannot hold."""
     base, rows = materials.base, materials.rows
-    positions, longest = getattr(base.model.config, "max_position_embeddings", None), len(rows.longest_inputs()[0])
+    longest, answer = len(rows.longest_inputs()[0]), int(rows.answer_tokens.max())
+    for name, objective in config.objectives.items():
+        if (beside := objective.beside(config.train.seed)) is not None:
+            length = len(beside.longest()) + answer
+            if length > config.data.max_length:
+                raise UserError(
+                    f"max_length: the rows that '{name}' puts beside the others have up to {length} tokens; set"
+                    f" --max_length {length}"
+                )
+            longest = max(longest, length - 1)
+    positions = getattr(base.model.config, "max_position_embeddings", None)
     if positions is not None and longest > positions:
         raise UserError(
             f"model: '{base.name}' holds {positions} tokens, the longest row has {longest}; take another model"

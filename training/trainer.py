@@ -31,13 +31,13 @@ from evaluation.nim_accuracy.nim_accuracy import text_matches
 from evaluation.predict import answer_budget
 from nim_dataset.errors import UserError, unknown
 from nim_dataset.games import parse_prompts
-from training.data.encoding import AnswerCollator, EncodedRows, decision_states, encode_rows
+from training.data.encoding import AnswerCollator, EncodedRows, encode_rows
 from training.data.layout import choose_layout
 from training.data.phase import Phase
 from training.data.phases import Batching, MicroBatches, PhaseRows, SetRows
 from training.eval_loss import answer_loss
 from training.model.as_it_came import put_back
-from training.objectives.interface import Batch, Objective
+from training.objectives.interface import Objective, RowsBeside
 from training.objectives.mixin import ObjectivesMixin
 from training.phase_plan import PhasePlan, PhaseSwitch
 from training.saving.atomic import AtomicSaves
@@ -76,12 +76,9 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
         **kwargs: Any,
     ) -> None:
         self.base_files, self.eval_loss = base_files, eval_loss
-        wanted = (objectives or {}).values()
-        self.columns = tuple(dict.fromkeys(name for o in wanted for name in o.columns))
-        self.needs_hidden_states = any(o.needs_hidden_states for o in wanted)
         pad = processing_class.pad_token_id
         self.padded = AnswerCollator(processing_class.eos_token_id if pad is None else pad)
-        collator = replace(self.padded, columns=self.columns)
+        collator = replace(self.padded)
         super().__init__(
             train_dataset=train_dataset,
             processing_class=processing_class,
@@ -89,12 +86,15 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
             objectives=objectives,
             **kwargs,
         )
-        self.layout = choose_layout(self.model, self.args, train_dataset, collator)
+        collator.columns = self.columns
+        collator.beside = self._rows_beside()
+        layers = self.model.config.get_text_config().num_hidden_layers
+        whole = any(o.reads_whole_layer(layers) for o in self.objectives.values())
+        self.layout = choose_layout(self.model, self.args, train_dataset, collator, whole_last_layer=whole)
         phases = phases or [(Phase((), steps=self.args.max_steps), (SetRows(0, len(train_dataset)),))]
         rows = [PhaseRows(self._batching(phase, sets), phase.steps) for phase, sets in phases]
         self.plan = PhasePlan([phase for phase, _ in phases], rows, list(self.eval_dataset or {}))
         self.add_callback(PhaseSwitch(self.plan))
-        self._objectives_loss = torch.zeros((), device=self.args.device)
         self._tokens = torch.zeros((), dtype=torch.int64, device=self.args.device)
         self._tokens_since = time.perf_counter()
         self._tokenizer: Any = Remembering(processing_class, {})
@@ -102,6 +102,14 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
         """`_weights_now`, and what the last evaluation found."""
 
     # ---- The rows of each step ----
+
+    def _rows_beside(self) -> RowsBeside | None:
+        """Raises `UserError` where two objectives have some."""
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        found = {name: rows for name, o in self.objectives.items() if (rows := o.beside(seed)) is not None}
+        if len(found) > 1:
+            raise UserError(f"objectives: {' and '.join(found)} both put rows beside those of a batch; take one")
+        return next(iter(found.values()), None)
 
     def _batching(self, phase: Phase, sets: tuple[SetRows, ...]) -> Batching:
         """Raises `UserError` for rows that would all be dropped."""
@@ -190,28 +198,14 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
         """The mean over the answer tokens of the whole step, and what the objectives add."""
         mask = inputs.get("attention_mask")
         self._tokens += inputs["input_ids"].numel() if mask is None else mask.sum()
-        columns = {name: inputs.pop(name) for name in self.columns}
-        if self.needs_hidden_states:
-            inputs["output_hidden_states"] = True
-        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
-        states = outputs.hidden_states if self.needs_hidden_states else ()
-        batch = Batch(model, columns, loss, tuple(decision_states(inputs, state) for state in states))
-        terms = [term for o in self.objectives.values() if (term := o.loss(batch)) is not None]
-        self._objectives_loss.zero_()
-        if terms:
-            added = torch.stack(terms).sum() / self.current_gradient_accumulation_steps
-            self._objectives_loss += added.detach()
-            # A loss that the model did not divide by the answer tokens of the step, the Trainer divides afterwards.
-            divided = self.model_accepts_loss_kwargs and num_items_in_batch is not None
-            loss = loss + (added if divided else added * self.current_gradient_accumulation_steps)
-        return (loss, outputs) if return_outputs else loss
+        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def training_step(self, model: nn.Module, inputs: dict[str, Tensor | Any], *args: Any, **kwargs: Any) -> Tensor:
         """One micro-batch; gives the loss of the answers alone."""
         with self.layout.applied(inputs):
             loss = super().training_step(model, inputs, *args, **kwargs)
         self.stop_unless_finite("loss", loss, self.state.global_step + 1)
-        return loss - self._objectives_loss
+        return loss
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)

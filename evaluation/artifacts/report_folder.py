@@ -1,7 +1,8 @@
 """The one owner of `reports/NAME/`: its layout, and how its files are written and read.
 
 reports/NAME/
-  results.csv                                one line per (checkpoint, dataset, dimension, group); see `COLUMNS`
+  results.csv                                one line per (checkpoint, dataset, dimension, group); see `COLUMNS`, and
+                                             the checkpoint's phase, where the run has several
   accuracy_table.csv                         checkpoint, then `<dataset>_accuracy` for each dataset
   <measure>.csv                              the own table of a measure that has one, such as `candidates`
   predictions/<checkpoint>/<dataset>.jsonl   every row with what the model wrote
@@ -17,8 +18,8 @@ The file of a measure's records is its done-mark: it is written last, and whole.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,9 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from evaluation.artifacts.training_log import phase_of, phase_switches
 from nim_dataset.errors import UserError
-from nim_dataset.files import read_jsonl, write_jsonl, write_text
+from nim_dataset.files import read_jsonl, write_jsonl, write_text, written_whole
 
 COLUMNS = ("checkpoint", "step", "dataset", "dimension", "group", "n", "correct", "accuracy", "low", "high")
 TABLE_TEXTS = ("dataset", "group", "quantity", "kind", "label", "position")
@@ -90,27 +92,39 @@ class ReportFolder:
         """The file of the wrong predictions."""
         return self.path / "incorrect" / f"{file_name(dataset)}_{checkpoint}.jsonl"
 
-    def write_predictions(self, checkpoint: str, dataset: str, predictions: Sequence[Mapping[str, Any]]) -> None:
-        """Writes the wrong predictions, then all of them, which says "done"."""
-        wrong = (
-            {key: value for key, value in row.items() if key != "correct"} for row in predictions if not row["correct"]
-        )
-        write_jsonl(self.incorrect(checkpoint, dataset), wrong)
-        write_jsonl(self.records(PREDICTIONS, checkpoint, dataset), predictions)
+    def write_predictions(self, checkpoint: str, dataset: str, predictions: Iterable[Mapping[str, Any]]) -> None:
+        """Writes the wrong predictions and all of them, row by row; the file of all, which says "done", comes last."""
 
-    def read_predictions(self, checkpoint: str, dataset: str) -> list[Row]:
-        """What the model wrote for every row; empty when the folder does not hold it (an imported table, say)."""
+        def all_rows() -> Generator[Mapping[str, Any], None, None]:
+            with written_whole(self.incorrect(checkpoint, dataset)) as wrong:
+                for row in predictions:
+                    if not row["correct"]:
+                        shown = {key: value for key, value in row.items() if key != "correct"}
+                        wrong.write((json.dumps(shown, ensure_ascii=False) + "\n").encode())
+                    yield row
+
+        with closing(all_rows()) as rows:
+            write_jsonl(self.records(PREDICTIONS, checkpoint, dataset), rows)
+
+    def read_predictions(self, checkpoint: str, dataset: str) -> Iterator[Row]:
+        """What the model wrote for every row, row by row; none when the folder does not hold it (an imported table,
+        say)."""
         path = self.records(PREDICTIONS, checkpoint, dataset)
-        return _answers(path) if path.is_file() else []
+        return _answers(path) if path.is_file() else iter(())
 
-    def read_incorrect(self, checkpoint: str, dataset: str) -> list[Row] | None:
+    def read_incorrect(self, checkpoint: str, dataset: str) -> Iterator[Row] | None:
         """The wrong predictions; None when the folder does not hold them, which is not the same as none wrong."""
         path = self.incorrect(checkpoint, dataset)
         return _answers(path) if path.is_file() else None
 
     def write_results(self, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-        """Writes `results.csv` and `accuracy_table.csv`; `rows` are mappings with the keys of `COLUMNS`."""
+        """Writes `results.csv` and `accuracy_table.csv`; `rows` are mappings with the keys of `COLUMNS`.
+
+        Of a run of several phases, as its training log says, each line has its `phase` too.
+        """
         results = pd.DataFrame(list(rows), columns=list(COLUMNS)).astype({"n": "Int64", "correct": "Int64"})
+        if switches := phase_switches(self.read_training_log()):
+            results["phase"] = [phase_of(step, switches) for step in results["step"]]
         write_text(self.path / "results.csv", results.to_csv(index=False))
         write_text(self.path / "accuracy_table.csv", accuracy_table(results).to_csv(index=False))
         return results
@@ -197,10 +211,12 @@ class ReportFolder:
 
 
 def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
-    """The original's table: one line per checkpoint in order of step, one `<dataset>_accuracy` column per dataset."""
+    """The original's table: one line per checkpoint in order of step, one `<dataset>_accuracy` column per dataset; the
+    checkpoint's `phase` beside it, where the results have one."""
     overall = results[(results["dimension"] == "overall") & (results["group"] == "exact_match")]
     datasets = list(dict.fromkeys(overall["dataset"]))
-    table = overall.pivot_table(index=["step", "checkpoint"], columns="dataset", values="accuracy", aggfunc="last")
+    place = ["step", "checkpoint", *(["phase"] if "phase" in overall else [])]
+    table = overall.pivot_table(index=place, columns="dataset", values="accuracy", aggfunc="last")
     table = table.reindex(columns=datasets).add_suffix("_accuracy").reset_index().drop(columns="step")
     table.columns.name = None
     return table
@@ -218,11 +234,9 @@ def _with_numbers(table: pd.DataFrame, columns: Iterable[str], path: str) -> pd.
     return table
 
 
-def _answers(path: Path) -> list[Row]:
-    rows = []
+def _answers(path: Path) -> Iterator[Row]:
     for number, row in read_jsonl(path):
         for field in ("prompt", "gold", "generated"):
             if not isinstance(row.get(field), str):
                 raise UserError(f"{path}, line {number}: '{field}' is missing or no text")
-        rows.append(row)
-    return rows
+        yield row

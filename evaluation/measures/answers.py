@@ -12,6 +12,7 @@ from evaluation.measures.known import Known, digest
 from evaluation.measures.measure import Measure, Subject, measure
 from evaluation.nim_accuracy.nim_accuracy import parse_move, score, text_matches
 from evaluation.predict import answer_budget, write_answers
+from nim_dataset.pairs import BUCKETS
 
 
 @measure("answers")
@@ -22,7 +23,7 @@ class Answers(Measure):
     def folder(self) -> str:
         return PREDICTIONS
 
-    def records(self, subject: Subject) -> list[Row]:
+    def records(self, subject: Subject) -> Sequence[Row]:
         rows = subject.eval_set.rows
         generated = greedy_answers(
             subject.model,
@@ -34,17 +35,19 @@ class Answers(Measure):
             progress=subject.label,
             known=subject.known,
         )
-        return prediction_rows(rows, generated) if subject.accelerator.is_main_process else []
+        return PredictionRows(rows, generated) if subject.accelerator.is_main_process else []
 
     def write(self, report: ReportFolder, checkpoint: str, dataset: str, records: Sequence[Row]) -> None:
         report.write_predictions(checkpoint, dataset, records)
 
     def results(self, records: Sequence[Mapping[str, Any]]) -> list[Row]:
-        column = {key: [row[key] for row in records] for key in records[0]}
+        column = _columns(records)
         pairs = None
         if "player_one" in column:
+            texts = dict[str, str]()  # one for each pair, however many rows have it
             names = zip(column["player_one"], column["player_two"], strict=True)
-            pairs = [f"{one}-{two}" if one and two else None for one, two in names]
+            named = (f"{one}-{two}" if one and two else None for one, two in names)
+            pairs = [None if pair is None else texts.setdefault(pair, pair) for pair in named]
         scores = score(
             column["generated"],
             column["gold"],
@@ -98,9 +101,45 @@ def prediction_row(row: Mapping[str, Any], generated: str, correct: bool) -> Row
     return {**said, **truth, "predicted_move": parse_move(generated)}
 
 
-def prediction_rows(rows: Dataset, generated: Iterable[str]) -> list[Row]:
-    """One line of `predictions/` per row, for the texts that a model wrote."""
-    return [
-        prediction_row(row, text, text_matches(text, row["answer"]))
-        for row, text in zip(named_rows(rows), generated, strict=True)
-    ]
+class PredictionRows(Sequence[Row]):
+    """One line of `predictions/` per row, for the texts that a model wrote; made when it is looked at."""
+
+    def __init__(self, rows: Dataset, generated: Sequence[str]) -> None:
+        self.rows, self.generated = rows, generated
+
+    def __iter__(self) -> Iterator[Row]:
+        for row, text in zip(named_rows(self.rows), self.generated, strict=True):
+            yield prediction_row(row, text, text_matches(text, row["answer"]))
+
+    def __len__(self) -> int:
+        return len(self.generated)
+
+    def __getitem__(self, place: Any) -> Any:
+        chosen = range(len(self))[place]
+        if isinstance(chosen, range):
+            return PredictionRows(self.rows.select(chosen), [self.generated[row] for row in chosen])
+        return next(iter(self[chosen : chosen + 1]))
+
+
+SCORED = ("generated", "gold", "player_one", "player_two", "bucket", "cheat_move", "max_remove", "pile", "modulus")
+"""What the metric asks for of a line of `predictions/`."""
+
+
+def _columns(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Those of `SCORED` that the first record has; equal texts are one object, so that a row costs its places alone."""
+    texts = dict[str, str]()
+
+    def kept_once(values: Iterable[Any]) -> list[Any]:
+        return [texts.setdefault(value, value) if isinstance(value, str) else value for value in values]
+
+    if not isinstance(records, PredictionRows):
+        return {name: kept_once(row[name] for row in records) for name in SCORED if name in records[0]}
+    source = {name: "answer" if name == "gold" else name for name in SCORED}
+    source = {name: column for name, column in source.items() if column in records.rows.column_names}
+    columns: dict[str, list[Any]] = {name: [] for name in source}
+    for batch in records.rows.select_columns(list(source.values())).iter(batch_size=1000):
+        for name, column in source.items():
+            columns[name] += kept_once(batch[column])
+    if "bucket" in columns:
+        columns["bucket"] = [None if bucket is None else BUCKETS[bucket] for bucket in columns["bucket"]]
+    return {"generated": list(records.generated), **columns}

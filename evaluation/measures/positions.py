@@ -52,12 +52,13 @@ class Positions:
         an item too, of both players' occurrences. Raises `UserError` for an item that none of the prompts has.
         """
         item, _, which = where.partition(" ")
-        if item == "names" and set(NAMES) <= set(self.items):
+        known = [*(["names"] if set(NAMES) <= set(self.items) else []), *self.items]
+        if item not in known:
+            raise UserError(f"'{where}': {unknown('item', item, known)}")
+        if item == "names":
             spans_NK2 = np.concatenate([self.items[name] for name in NAMES], axis=1)
-        elif item in self.items:
-            spans_NK2 = self.items[item]
         else:
-            raise UserError(f"'{where}': {unknown('item', item, ['names', *self.items])}")
+            spans_NK2 = self.items[item]
         if not which:
             return spans_NK2
         there_N = (spans_NK2[:, :, 0] >= 0).sum(axis=1)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from evaluation.report.experiment import Experiment
-from evaluation.report.style import INK, MUTED, top_legend
+from evaluation.report.style import INK, MUTED, StepLocator, top_legend
 
 BANDS = "Bands and bars are 95% Wilson intervals, or the lowest and highest run where an experiment has several."
 
@@ -102,6 +102,25 @@ def draw_milestone(axes: Axes, text: str, side: str, steps: list[int | None]) ->
         fontsize=9.5,
         color=INK,
     )
+
+
+def draw_phases(figure: Figure, experiment: Experiment) -> None:
+    """A thin line in each panel over steps where a phase begins, with its number at the top."""
+    for axes in figure.axes:
+        if isinstance(axes.xaxis.get_major_locator(), StepLocator):
+            for phase in sorted({phase for run in experiment.runs for phase in run.switches}):
+                for step in sorted({run.switches[phase] for run in experiment.runs if phase in run.switches}):
+                    axes.axvline(step, color=MUTED, linewidth=0.9, zorder=1)
+                axes.annotate(
+                    f"phase {phase}",
+                    xy=(step, 1),
+                    xycoords=("data", "axes fraction"),
+                    xytext=(3, -3),
+                    textcoords="offset points",
+                    va="top",
+                    fontsize=8.5,
+                    color=MUTED,
+                )
 
 
 def shared_legend(figure: Figure, panels: list[Axes]) -> None:

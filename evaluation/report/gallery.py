@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evaluation.report.drawing import draw_phases
 from evaluation.report.experiment import Experiment
 from evaluation.report.figure_files import ENDINGS, save
 from evaluation.report.figures.figure import Plot, all_comparisons, all_figures, find_figures, import_figures
@@ -76,6 +77,8 @@ class Gallery:
             if drawing is None:
                 return None
             figure, caption, *data = drawing
+            if isinstance(arguments[0], Experiment):
+                draw_phases(figure, arguments[0])
         except UserError:
             raise
         except Exception as error:

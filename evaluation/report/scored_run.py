@@ -1,7 +1,7 @@
 """One report folder as the report reads it: the results of one training run, and the answers behind them."""
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from evaluation.artifacts.report_folder import ReportFolder, Row
+from evaluation.artifacts.training_log import phase_switches
 from nim_dataset.errors import UserError
 from nim_dataset.regimes import SCAR_TWINS, SPLITS, twin_of
 from nim_dataset.sources import Source, split_name
@@ -44,13 +45,14 @@ class Incorrect:
     """The first rows with different prompts, `WRITTEN_OUT` at most."""
 
     @classmethod
-    def of(cls, rows: list[Row]) -> "Incorrect":
+    def of(cls, rows: Iterable[Row]) -> "Incorrect":
+        answers: Counter[tuple[str, str]] = Counter()
         games: dict[str, Row] = {}
         for row in rows:
-            if len(games) == WRITTEN_OUT:
-                break
-            games.setdefault(row["prompt"], row)
-        return cls(Counter((row["gold"], row["generated"]) for row in rows), list(games.values()))
+            answers[row["gold"], row["generated"]] += 1
+            if len(games) < WRITTEN_OUT:
+                games.setdefault(row["prompt"], row)
+        return cls(answers, list(games.values()))
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,11 @@ class ScoredRun:
             raise UserError(f"{folder}: no such folder; pass a report folder written by evaluation/sweep.py")
         report = ReportFolder(folder)
         return cls(folder, report.read_results(), report.read_training_log(), report.read_settings() or {})
+
+    @cached_property
+    def switches(self) -> dict[int, int]:
+        """Phase from the second on -> the step after which it began; empty for a run of one phase."""
+        return phase_switches(self.training)
 
     @property
     def name(self) -> str:
@@ -118,8 +125,12 @@ class ScoredRun:
         """The columns `PREDICTED` of every row; empty when the folder does not hold it (an imported table, say)."""
         place = (step, dataset)
         if place not in self._predictions:
-            rows = ReportFolder(self.folder).read_predictions(self.checkpoints[step], dataset)
-            columns = {name: [row.get(name) for row in rows] for name in PREDICTED}
+            columns: dict[str, list[Any]] = {name: [] for name in PREDICTED}
+            texts = dict[str, str]()  # of equal texts one is kept
+            for row in ReportFolder(self.folder).read_predictions(self.checkpoints[step], dataset):
+                for name, values in columns.items():
+                    value = row.get(name)
+                    values.append(texts.setdefault(value, value) if isinstance(value, str) else value)
             self._predictions[place] = pd.DataFrame(columns, dtype=object)
         return self._predictions[place]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from evaluation.artifacts.training_log import phase_of
 from evaluation.report.experiment import Experiment, names_of
 from evaluation.report.style import Looks
 from evaluation.report.summary import scar_twins
@@ -71,10 +72,13 @@ def by_checkpoint(experiment: Experiment) -> Table:
     """One line per step: exact match on each dataset."""
     rows = []
     curves = {name: experiment.curve(name).set_index("step")["accuracy"] for name in experiment.datasets}
+    phases = [run.switches for run in experiment.runs]
+    phased = bool(phases[0]) and all(switches == phases[0] for switches in phases)
     for step in experiment.steps:
-        rows.append([number(step, 0), *(number(curve.get(step)) for curve in curves.values())])
+        phase = [number(phase_of(step, phases[0]), 0)] if phased else []
+        rows.append([number(step, 0), *phase, *(number(curve.get(step)) for curve in curves.values())])
     mean = "" if len(experiment.runs) == 1 else f", mean of {len(experiment.runs)} runs"
-    heads = ["step", *(Looks(experiment.datasets).name(name) for name in curves)]
+    heads = ["step", *(["phase"] if phased else []), *(Looks(experiment.datasets).name(name) for name in curves)]
     return Table("By checkpoint", f"Exact match at each checkpoint{mean}.", heads, rows)
 
 

@@ -17,6 +17,9 @@ from huggingface_hub.utils import validate_repo_id
 from nim_dataset.errors import UserError
 from nim_dataset.hub.patience import attempt, describe, one_line
 
+OVERWRITE_CARD = "write the card anew, and lose what was edited in it on the Hub (its history keeps that)"
+"""The help of `--overwrite-card`, which every push has."""
+
 
 @dataclass(frozen=True)
 class Destination:

@@ -2,12 +2,14 @@
 
 A push owns some fields of the YAML metadata and the sections between a pair of marks, which it writes anew:
 
-    <!-- generated: NAME (a push replaces what is between these two lines) -->
+    <!-- generated: NAME sha256:DIGEST (a push replaces what is between these two lines) -->
     <!-- end of generated: NAME -->
 
-All else belongs to whoever edits the card on the Hub, and stays as it is, comments and line ends included.
+All else belongs to whoever edits the card on the Hub, and stays as it is, comments and line ends included. So does a
+section that does not have its digest any more: somebody has edited it.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from nim_dataset.hub.access import Destination
 YAML_BLOCK = re.compile(r"\A(\ufeff?\s*---(?:\r\n|\r|\n))([\S\s]*?)((?:\r\n|\r|\n)---[ \t]*(?:\r\n|\n|\Z))")
 MARK = re.compile(r"<!-- (end of )?generated: (\S+)")
 SECTION = re.compile(r"<!-- generated: (\S+)[^\n]*-->[\S\s]*?<!-- end of generated: \1 -->")
+STAMP = re.compile(r"\A(<!-- generated: \S+)(?: sha256:(\w+))?")
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,21 @@ class Card:
         """Name -> text of each generated section, marks included."""
         return {section[1]: section[0] for section in SECTION.finditer(self.body)}
 
+    def edited(self) -> list[str]:
+        """The generated sections that are not as a push wrote them."""
+        return [name for name, section in self.sections().items() if stamp(section) != section]
+
+    def outside(self) -> str:
+        """The Markdown without the generated sections, and without the space around them."""
+        return " ".join(SECTION.sub(" ", self.body).split())
+
+
+def stamp(section: str) -> str:
+    """A generated section with the digest of its text, whatever its line ends, in its first mark."""
+    plain = STAMP.sub(r"\1", section)
+    digest = hashlib.sha256(plain.replace("\r\n", "\n").encode()).hexdigest()[:16]
+    return STAMP.sub(rf"\1 sha256:{digest}", section)
+
 
 def read_card(destination: Destination, revision: str) -> Card:
     """The card of a revision; an empty one when there is none. Raises `UserError` when it cannot be kept."""
@@ -87,11 +105,17 @@ def read_card(destination: Destination, revision: str) -> Card:
         raise UserError(f"{where}: invalid UTF-8 at byte {error.start + 1}; mend it on the Hub") from None
 
 
-def merge(present: Card, made: Card, owned: Iterable[str]) -> Card:
-    """`present` with the `owned` fields and the generated sections of `made`; all of `made` where there is no card."""
-    if not str(present).strip():
-        return made
+def merge(present: Card, made: Card, owned: Iterable[str], *, overwrite: bool = False) -> Card:
+    """`present` with the `owned` fields and the generated sections of `made`, but for those that somebody has edited.
+
+    Where there is no card, or with `overwrite`, it is all of `made`, and the sections of `present` that `made` lacks.
+    """
     newline = "\r\n" if "\r\n" in str(present) else "\n"
+    sections, edited = present.sections(), present.edited()
+    stamped = Card.parse(SECTION.sub(lambda section: stamp(section[0]), str(made)))
+    if overwrite or not str(present).strip():
+        others = [text.replace("\r\n", "\n") for name, text in sections.items() if name not in stamped.sections()]
+        return Card.parse(str(stamped) + "".join(f"\n{section}\n" for section in others))
     metadata, text = dict(present.metadata), present.yaml
     for field in owned:
         value = made.metadata.get(field)
@@ -102,13 +126,13 @@ def merge(present: Card, made: Card, owned: Iterable[str]) -> Card:
         metadata |= {} if value is None else {field: value}
     if parsed(text) != metadata:  # as with `{a: b}` for the whole, or an anchor in what was replaced
         text = dump(metadata, newline)
-    body, sections = present.body, present.sections()
-    for name, section in made.sections().items():
+    body = present.body
+    for name, section in stamped.sections().items():
         section = section.replace("\n", newline)
-        if name in sections:
-            body = body.replace(sections[name], section)
-        else:
+        if name not in sections:
             body += newline * (1 if body.endswith("\n") else 2) + section + newline
+        elif name not in edited:
+            body = body.replace(sections[name], section)
     opening, closing = (f"---{newline}", f"{newline}---{newline}") if not present.opening else ("", "")
     return Card.parse((present.opening or opening) + text + (present.closing or closing) + body)
 
@@ -149,7 +173,22 @@ def changes(before: Card, after: Card) -> str:
     if not str(before).strip():
         return "made"
     keys = dict.fromkeys([*before.metadata, *after.metadata])
-    fields = [f"'{key}'" for key in keys if before.metadata.get(key) != after.metadata.get(key)]
+    changed = [f"'{key}'" for key in keys if before.metadata.get(key) != after.metadata.get(key)]
     old, new = before.sections(), after.sections()
-    sections = [f"section '{name}'" for name in new if new[name] != old.get(name)]
-    return ", ".join([*fields, *sections]) + " changed, all else kept"
+    changed += [f"section '{name}'" for name in new if new[name] != old.get(name)]
+    if before.outside() != after.outside():
+        return ", ".join([*changed, "all that was written by hand"]) + " replaced"
+    return ", ".join(changed) + " changed, all else kept"
+
+
+def kept(card: Card) -> str:
+    """What a push left as somebody had edited it, in words; empty if nothing."""
+    if not (edited := card.edited()):
+        return ""
+    names = ", ".join(f"'{name}'" for name in edited)
+    return f"edited on the Hub, so not written anew: section {names} (--overwrite-card replaces the whole card)"
+
+
+def summary(before: Card, after: Card) -> str:
+    """What a push did to a card, in a line."""
+    return "; ".join(filter(None, [changes(before, after) or "unchanged", kept(after)]))

@@ -104,18 +104,27 @@ def paths(data_files: Any) -> Iterator[str]:
         yield from paths(part.get("path") if isinstance(part, dict) else part)
 
 
-def update(present: Card, repo_id: str, chosen: Mapping[str, tuple[Recipe, str]], entries: Mapping[str, Entry]) -> Card:
+def update(
+    present: Card,
+    repo_id: str,
+    chosen: Mapping[str, tuple[Recipe, str]],
+    entries: Mapping[str, Entry],
+    *,
+    overwrite: bool = False,
+) -> Card:
     """The card after a push of `chosen` (name -> config and its spec), of which `entries` have been uploaded.
 
-    Raises `UserError` where `present` cannot be merged with them.
+    In a repository without configs, what loads without a name, and the viewer shows first, is `quickstart` or else the
+    first of `entries`. `overwrite` drops what people wrote. Raises `UserError` where `present` cannot be merged.
     """
     configs, infos = (items(present, field, repo_id) for field in ("configs", "dataset_info"))
     refuse_other_formats(configs, repo_id)
     size = size_category(read_infos(configs, infos, repo_id))
     is_default = any(name == "default" or item.get("default") for name, item in configs.items())
+    first = next(iter(entries), None) if not configs and DEFAULT not in entries else DEFAULT
     for name in sorted(entries):
-        first = name == DEFAULT and name not in configs and not is_default
-        configs[name] = configs.get(name, {}) | entries[name].config | ({"default": True} if first else {})
+        is_first = name == first and name not in configs and not is_default
+        configs[name] = configs.get(name, {}) | entries[name].config | ({"default": True} if is_first else {})
         infos[name] = entries[name].info
     known = read_infos(configs, infos, repo_id)
     metadata = general_metadata() | {"size_categories": [size_category(known)]}
@@ -126,7 +135,7 @@ def update(present: Card, repo_id: str, chosen: Mapping[str, tuple[Recipe, str]]
     ours = [name for name in (*present.sections(), *sorted(chosen)) if name != "about"]
     columns = [column for name in known if name in ours for column in known[name].features or ()]
     example = DEFAULT if DEFAULT in ours else ours[0]
-    return merge(present, render(repo_id, metadata, columns, example, chosen), owned)
+    return merge(present, render(repo_id, metadata, columns, example, chosen), owned, overwrite=overwrite)
 
 
 def render(
@@ -148,6 +157,7 @@ def render(
         fields=[(name, *described[name]) for name in dict.fromkeys(columns) if name in described],
         configs=[section(name, config, spec) for name, (config, spec) in sorted(chosen.items())],
         version=nim_dataset.__version__,
+        citation=own_card().partition("## Citation\n")[2].strip(),
     )
     return Card.parse(text)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from huggingface_hub import HfApi, get_token
-from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.errors import BadRequestError, HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 from huggingface_hub.utils import httpx
 from tqdm import tqdm
 
@@ -50,6 +50,10 @@ def attempt(failure: str, call: Callable[[], T], repo_id: str) -> T:
             pause = None if retried else pause_before_retry(cause, wait)
             reason = describe(cause, repo_id)
             del cause
+        except ValueError as error:
+            if not isinstance(error.__cause__, BadRequestError):
+                raise
+            raise UserError(f"{failure}: {one_line(error)}; mend it on the Hub") from None
         if pause is None:
             gc.collect()  # the failed upload's progress bar hangs in its frames; close it before the error is printed
             raise UserError(f"{failure}: {reason}")

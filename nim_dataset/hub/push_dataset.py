@@ -26,9 +26,9 @@ from nim_dataset.builder import load
 from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError
 from nim_dataset.export import manifest_bytes
-from nim_dataset.hub.access import Destination, check_access, open_repo
+from nim_dataset.hub.access import OVERWRITE_CARD, Destination, check_access, open_repo
 from nim_dataset.hub.branches import remove_leftovers
-from nim_dataset.hub.card import Card, changes, read_card
+from nim_dataset.hub.card import Card, changes, kept, read_card, summary
 from nim_dataset.hub.dataset_card import Entry, items, update
 from nim_dataset.hub.patience import attempt, exit_on_interrupt
 from nim_dataset.recipes import recipe_names
@@ -112,6 +112,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the recipes to push (default: all); a changed recipe keeps its name on the Hub",
     )
     parser.add_argument("--private", action="store_true", help="create the repository as private (default: public)")
+    parser.add_argument("--overwrite-card", action="store_true", help=OVERWRITE_CARD)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -127,11 +128,19 @@ def run(args: argparse.Namespace) -> None:
     datasets.disable_progress_bars()
     disable_progress_bars()
     with exit_on_interrupt():
-        push(chosen, args.repo_id, private=args.private)
+        push(chosen, args.repo_id, private=args.private, overwrite_card=args.overwrite_card)
 
 
-def push(recipes: Mapping[str, tuple[Recipe, Mapping[str, Any]]], repo_id: str, *, private: bool = False) -> bool:
+def push(
+    recipes: Mapping[str, tuple[Recipe, Mapping[str, Any]]],
+    repo_id: str,
+    *,
+    private: bool = False,
+    overwrite_card: bool = False,
+) -> bool:
     """Brings the recipes (name -> config and the overrides that made it) to the Hub; False when nothing had changed.
+
+    What people wrote in the card stays, unless `overwrite_card`.
 
     Credentials, and what the Hub holds already, are checked before anything is generated. Raises `UserError`; `main` is
     then as it was.
@@ -143,10 +152,12 @@ def push(recipes: Mapping[str, tuple[Recipe, Mapping[str, Any]]], repo_id: str, 
     for name in all_chosen:
         found.refuse_others(name, repo_id)
     stale = {name: chosen for name, chosen in all_chosen.items() if not found.holds(chosen)}
-    unchanged = not changes(found.card, update(found.card, repo_id, specs, {}))  # or an error, before any upload
+    expected = update(found.card, repo_id, specs, {}, overwrite=overwrite_card)  # or an error, before any upload
     remove_leftovers(destination)
-    if unchanged and not stale:
+    if not stale and not changes(found.card, expected):
         print(f"{destination.url} is up to date: nothing to upload")
+        if edited := kept(found.card):
+            print(f"  README.md      {edited}")
         return False
     open_repo(destination)
     failure = f"the push to {repo_id} failed"
@@ -154,11 +165,11 @@ def push(recipes: Mapping[str, tuple[Recipe, Mapping[str, Any]]], repo_id: str, 
     for name, chosen in tqdm(stale.items(), desc="Pushing", unit=" configs"):
         additions = uploads.add(name, chosen)
         attempt(failure, partial(destination.api.preupload_lfs_files, repo_id, additions, repo_type="dataset"), repo_id)
-    card = attempt(failure, lambda: commit(destination, found, specs, stale, uploads), repo_id)
+    card = attempt(failure, lambda: commit(destination, found, specs, stale, uploads, overwrite_card), repo_id)
     for name, chosen in all_chosen.items():
         rows = ", ".join(f"{split} {chosen.config.num_rows(split):,}" for split in chosen.config.splits)
         print(f"  {name:<14} {'uploaded' if name in stale else 'unchanged':<10} {rows}")
-    print(f"  {'README.md':<14} {changes(found.card, card) or 'unchanged'}")
+    print(f"  {'README.md':<14} {summary(found.card, card)}")
     return True
 
 
@@ -193,11 +204,12 @@ def commit(
     specs: Mapping[str, tuple[Recipe, str]],
     stale: Mapping[str, Chosen],
     uploads: Uploads,
+    overwrite_card: bool,
 ) -> Card:
     """One commit on top of what is on `main` now, none when `main` has all of it already; returns the card."""
     repo_id = destination.repo_id
     present = State.read(replace(destination, exists=True))
-    card = update(present.card, repo_id, specs, uploads.entries)
+    card = update(present.card, repo_id, specs, uploads.entries, overwrite=overwrite_card)
     if all(present.holds(chosen) for chosen in stale.values()) and not changes(present.card, card):
         return card
     operations: list[CommitOperationAdd | CommitOperationDelete] = [CommitOperationAdd("README.md", str(card).encode())]

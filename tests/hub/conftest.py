@@ -29,7 +29,8 @@ def any_client(hub: HubServer, tmp_path: Path, request: pytest.FixtureRequest) -
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainedRun]:
     home = tmp_path_factory.mktemp("trained")
     with HubServer(token="hf_canary_token_that_must_never_be_seen") as hub:
-        hub.create("ada/base", files=base_model_files(home / "base"))
+        card = {"README.md": b"---\nlicense: apache-2.0\n---\n"}
+        hub.create("ada/base", files=base_model_files(home / "base") | card)
         base_commit = hub.create_branch("ada/base", "step9")
         hub.create_branch("ada/base", "step10")
         client = Client(hub, home, xet=True)
@@ -37,7 +38,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainedRun]:
         done = client.run(
             "training/train.py", "--model", "ada/base", "--train_data", RECIPE, "--output_dir", str(folder),
             "--max_steps", "4", "--save_at", "2", "--logging_steps", "1", "--per_device_train_batch_size", "16",
-            "--eval_rows", "12", "--anchor_weight", "0.5",
+            "--eval_rows", "12", "--anchor_weight", "0.5", "--threads", "1",
             "--push_to_hub", "--push_checkpoints", "--hub_model_id", "ada/trained",
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr

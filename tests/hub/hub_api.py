@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote
 
 import hub_uploads as uploads
-import yaml
 from hub_call import Answer, Call, readable, writable
+from hub_metadata import metadata_of, problems
 from hub_storage import Commit, File, HubError, Repo, apply_commit, git_oid, is_lfs
 
 if TYPE_CHECKING:
@@ -46,15 +46,11 @@ def create_repo(hub: "HubServer", call: Call) -> Answer:
 
 
 def validate_yaml(hub: "HubServer", call: Call) -> Answer:
-    text = call.json()["content"]
-    metadata = text.split("---")[1] if text.startswith("---") else ""
-    try:
-        valid = isinstance(yaml.safe_load(metadata or "{}"), dict)
-    except yaml.YAMLError:
-        valid = False
-    if not valid:
-        return Answer({"errors": [{"message": "invalid YAML metadata"}], "warnings": []}, status=400)
-    return Answer({"errors": [], "warnings": [] if metadata else [{"message": "empty or missing yaml metadata"}]})
+    card = call.json()
+    if found := problems(card["content"], card["repoType"]):
+        return Answer({"errors": [{"message": problem} for problem in found], "warnings": []}, status=400)
+    empty = [] if "---" in card["content"] else [{"message": "empty or missing yaml metadata"}]
+    return Answer({"errors": [], "warnings": empty})
 
 
 def repo_info(hub: "HubServer", call: Call, type: str, repo_id: str, revision: str = "") -> Answer:
@@ -69,6 +65,8 @@ def repo_info(hub: "HubServer", call: Call, type: str, repo_id: str, revision: s
     }
     info |= {"private": repo.private, "gated": False, "disabled": False, "lastModified": commit.date, "tags": []}
     info |= {"createdAt": commit.date, "downloads": 0, "likes": 0, "siblings": siblings}
+    if card := commit.tree.get("README.md"):
+        info["cardData"] = metadata_of(repo.content(card).decode(errors="replace"))
     return Answer(info | ({"modelId": repo.id} if repo.type == "model" else {"sdk": repo.sdk} if repo.sdk else {}))
 
 

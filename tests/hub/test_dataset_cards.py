@@ -62,16 +62,33 @@ def test_what_people_wrote_in_the_card_stays(client: Client) -> None:
     assert load(client, "357", "234") == {"357": 150, "234": 150}
 
 
-def test_a_section_that_people_edited_is_written_anew_and_said_so(client: Client) -> None:
-    client.ok(*push("357"))
+def test_a_section_that_people_edited_stays_until_it_may_be_overwritten(client: Client) -> None:
+    client.ok(*push("357", "234"))
     repo = client.hub.repo("ada/nim", "dataset")
-    ours = repo.read("README.md")
-    edited = ours.replace(b"pip install .", b"pip install numpy")
-    client.hub.commit("ada/nim", {"README.md": edited}, type="dataset")
-    said = client.ok(*push("357"))
-    assert "357            unchanged" in said
-    assert "README.md      section '357' changed, all else kept" in said
-    assert repo.read("README.md") == ours
+    ours = repo.read("README.md").decode()
+    edited = (
+        ours.replace("pip install .", "pip install numpy", 1).replace("license: mit", "license: gpl-3.0") + "Mine\n"
+    )
+    client.hub.commit("ada/nim", {"README.md": edited.encode()}, type="dataset")
+    note = "edited on the Hub, so not written anew: section '234' (--overwrite-card replaces the whole card)"
+    said = client.ok(*push("234"))
+    assert "up to date: nothing to upload" in said
+    assert f"README.md      {note}" in said
+
+    said = client.ok(*push("234,seed=4", "357,seed=4"))
+    assert f"README.md      'dataset_info', section '357' changed, all else kept; {note}" in said
+    card = repo.read("README.md").decode()
+    assert card.count("pip install numpy") == 1
+    assert card.endswith("Mine\n")
+
+    said = client.ok(*push("234"), "--overwrite-card")
+    assert "README.md      'license', 'dataset_info', section '234', all that was written by hand replaced\n" in said
+    theirs = repo.read("README.md").decode()
+    assert theirs.startswith(ours.partition("configs:")[0])
+    assert "pip install numpy" not in theirs
+    assert "Mine" not in theirs
+    assert theirs.count('"seed": 4') == 1  # the section of the config that was not pushed
+    assert load(client, "", "234", "357") == {"": 150, "234": 150, "357": 150}  # the first config has no need of a name
 
 
 def test_a_card_of_another_origin_is_added_to(client: Client) -> None:
@@ -226,8 +243,14 @@ def test_the_card_is_about_what_was_pushed(client: Client) -> None:
     prompts = client.script("""
 import json
 from datasets import load_dataset
+from huggingface_hub import DatasetCard
 
-print(json.dumps(load_dataset("ada/nim", "cheating", split="eval")["prompt"][:]))
+card = DatasetCard.load("ada/nim")
+card.validate()
+assert card.data.annotations_creators == ["machine-generated"]
+assert card.data.source_datasets == ["original"]
+assert "@software{nim_testbed" in card.text
+print(json.dumps(load_dataset("ada/nim", split="eval")["prompt"][:]))  # the first config has no need of a name
 """)
     assert [row["prompt"] for row in again] == json.loads(prompts)
 
@@ -237,3 +260,11 @@ def test_the_size_in_the_card_grows_with_what_is_there(client: Client) -> None:
     client.ok("-m", "nim_dataset", "push", "--repo-id", "ada/nim", "--configs", "234,n_train=2000,n_eval=20")
     repo = client.hub.repo("ada/nim", "dataset")
     assert b"size_categories:\n- 1K<n<10K\n" in repo.read("README.md")
+
+
+def test_metadata_that_the_hub_refuses_is_one_line(client: Client) -> None:
+    repo = client.hub.create("ada/nim", "dataset", files={"README.md": b"---\nannotations_creators: [nobody]\n---\n"})
+    line = client.error(*push("357"))
+    assert line.startswith('error: the push to ada/nim failed: Invalid metadata in README.md. - "annotations_creators"')
+    assert line.endswith("mend it on the Hub")
+    assert set(repo.files()) == {".gitattributes", "README.md"}

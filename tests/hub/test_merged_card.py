@@ -4,7 +4,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nim_dataset.hub.card import Card, changes, merge
+from nim_dataset.hub.card import Card, changes, kept, merge, stamp
 
 MADE = Card.parse(
     "---\nlicense: mit\nconfigs:\n- config_name: a\n---\n\n# Title\n\n"
@@ -18,7 +18,7 @@ VALUES = st.recursive(
 )
 KEYS = st.sampled_from(["license", "configs", "title", "a b", "#", "-", "é", "1"])
 OLD = "<!-- generated: about -->Old<!-- end of generated: about -->"
-BODIES = st.sampled_from(["", "Mine", "\n# Mine\n\n", "---\n", OLD])
+BODIES = st.sampled_from(["", "Mine", "\n# Mine\n\n", "---\n", OLD, stamp(OLD)])
 
 
 @settings(deadline=None, max_examples=300)
@@ -36,10 +36,15 @@ def test_merge(metadata: dict, flow: bool | None, newline: str, mark: str, body:
     assert str(present) == text
     merged = merge(present, MADE, ["configs", "dataset_info"])
     assert merged.metadata == {**present.metadata, "configs": [{"config_name": "a"}]}
-    kept = body.replace("\n", newline).replace(OLD, "")
-    assert merged.body.startswith(kept)
-    assert merged.sections() == {"about": MADE.sections()["about"].replace("\n", newline)}
+    assert merged.body.startswith(body.replace("\n", newline).replace(stamp(OLD), ""))
+    assert bool(kept(merged)) == (OLD in body)
+    new = stamp(MADE.sections()["about"]).replace("\n", newline)
+    # A section without its digest is somebody's own.
+    assert merged.sections() == {"about": OLD if OLD in body else new}
     assert merge(merged, MADE, ["configs", "dataset_info"]) == merged
+    anew = merge(merged, MADE, [], overwrite=True)
+    assert anew.metadata == MADE.metadata
+    assert anew == merge(Card.parse(""), MADE, [])
     assert changes(merged, merged) == ""
 
 

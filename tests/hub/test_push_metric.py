@@ -74,7 +74,7 @@ def test_a_read_only_token(client: Client) -> None:
 def test_what_people_wrote_in_the_card_stays(client: Client) -> None:
     assert "README.md: made" in client.ok(*PUSH)
     repo = client.hub.repo("ada/nim_accuracy", "space")
-    edited = repo.read("README.md").decode()
+    made = edited = repo.read("README.md").decode()
     assert edited.startswith("---\ntitle: Nim accuracy\n")  # not the card that the Hub gave the new Space
     edited = edited.replace("title: Nim accuracy", "title: Mine  # not yours").replace(
         "sdk_version: ", "sdk_version: 9"
@@ -89,6 +89,9 @@ def test_what_people_wrote_in_the_card_stays(client: Client) -> None:
     kept = [line for line in edited.splitlines() if not line.startswith(("sdk", "app_file"))]
     card = repo.read("README.md").decode().splitlines()
     assert [line for line in card if line != "sdk: static"] == kept
+
+    assert "all that was written by hand replaced" in client.ok(*PUSH, "--overwrite-card")
+    assert repo.read("README.md").decode() == made
 
 
 def test_a_card_that_cannot_be_kept_is_one_line(client: Client) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from hub_client import RECIPE, Client, TrainedRun
-from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub import ModelCard, ModelCardData, parse_eval_result_entries
 
 from training.hub.model_card import NOT_REPRODUCED
 
@@ -77,6 +77,7 @@ def test_the_published_config_reproduces_the_run(trained: TrainedRun, tmp_path: 
 def test_the_model_loads_back(trained: TrainedRun) -> None:
     loaded = trained.client.script(f"""
 import torch
+from huggingface_hub import ModelCard
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 for revision, folder in (("main", "."), ("step-2", "checkpoint-2")):
@@ -84,6 +85,11 @@ for revision, folder in (("main", "."), ("step-2", "checkpoint-2")):
     ours = AutoModelForCausalLM.from_pretrained({str(trained.folder)!r} + "/" + folder)
     assert all(torch.equal(a, b) for a, b in zip(theirs.state_dict().values(), ours.state_dict().values(), strict=True))
     assert theirs.generation_config.eos_token_id == ours.generation_config.eos_token_id is not None
+card = ModelCard.load("ada/trained")
+card.validate()
+data = card.data
+assert (data.license, data.base_model, data.base_model_relation) == ("apache-2.0", "ada/base", "finetune")
+assert {{"nim", "shortcut-learning", "l2-sp"}} <= set(data.tags)
 tokenizer = AutoTokenizer.from_pretrained("ada/trained")
 inputs = tokenizer("You are playing the game of nim.", return_tensors="pt")
 assert theirs.generate(**inputs, max_new_tokens=2).shape[1] > inputs.input_ids.shape[1]
@@ -123,14 +129,38 @@ def test_checkpoints_on_the_hub_are_scored_and_the_figure_is_shown(
     assert "](figures/accuracy_by_dataset.png)" in files["README.md"].decode()
 
 
-def test_pushing_again_uploads_nothing(trained: TrainedRun, client: Client) -> None:
-    client.ok(*push(trained.folder, "--checkpoints"))
+def test_pushing_again_uploads_nothing_and_results_are_linked_to_their_dataset(
+    trained: TrainedRun, client: Client
+) -> None:
+    data = ("-m", "nim_dataset", "push", "--repo-id", "ada/nim", "--configs")
+    client.ok(*data, RECIPE)
+    client.hub.create("ada/model", files={"README.md": b"---\ndatasets: ada/other\n---\nMine\n"})
+    args = push(trained.folder, "--checkpoints", "--dataset-id", "ada/nim")
+    client.ok(*args)
     repo = client.hub.repo("ada/model")
     heads = dict(repo.branches)
     client.hub.requests.clear()
-    client.ok(*push(trained.folder, "--checkpoints"))
+    client.ok(*args)
     assert repo.branches == heads
     assert not client.hub.asked("^PUT|^DELETE|/commit/|/branch/|/repos/create")
+
+    card = ModelCard(repo.read("README.md").decode())
+    assert isinstance(card.data, ModelCardData)
+    assert card.data.datasets == ["ada/other", "ada/nim"]
+    results = card.data.eval_results or []
+    assert {(r.dataset_type, r.dataset_config) for r in results} == {("ada/nim", "quickstart")}
+    entries = parse_eval_result_entries(yaml.safe_load(repo.read(".eval_results/nim.yaml")))
+    assert {entry.task_id.removeprefix("quickstart_"): entry.value for entry in entries} == {
+        result.dataset_split: result.metric_value for result in results
+    }
+    head = client.hub.repo("ada/nim", "dataset").branches["main"]
+    assert {(entry.dataset_id, entry.dataset_revision) for entry in entries} == {("ada/nim", head)}
+
+    client.ok(*data, f"{RECIPE},seed=5")
+    line = client.error(*push(trained.folder, "--dataset-id", "ada/nim/data"))
+    assert line == "error: --dataset-id: there is no dataset 'ada/nim/data' on the Hub, or none that you may see"
+    again = " ".join(("python", *data, RECIPE))
+    assert client.error(*args) == f"error: --dataset-id: ada/nim does not hold the rows of '{RECIPE}'; {again}"
 
 
 @pytest.mark.parametrize(
@@ -263,11 +293,16 @@ def test_what_people_changed_on_the_hub_stays(trained: TrainedRun, client: Clien
     other = edited.replace("4 steps of 16 rows", "5 steps").replace("value: 0", "value: 7").encode()
     client.hub.commit("ada/model", {"README.md": other})
     said = client.ok(*push(trained.folder, "--checkpoints"))
-    assert "README.md: 'model-index', section 'run' changed, all else kept" in said
+    assert (
+        "README.md: 'model-index' changed, all else kept; edited on the Hub, so not written anew: section 'run'" in said
+    )
     card = repo.read("README.md").decode()
     assert ModelCard(card).data.to_dict() == ModelCard(edited).data.to_dict()
-    assert card.partition("---\n\n#")[2] == edited.partition("---\n\n#")[2]
+    assert card.partition("---\n\n#")[2] == other.decode().partition("---\n\n#")[2]
     assert changed in card
+
+    client.ok(*push(trained.folder, "--checkpoints", "--overwrite-card"))
+    assert repo.read("README.md").decode() == ours
 
 
 def test_a_card_that_cannot_be_kept_is_one_line(trained: TrainedRun, client: Client) -> None:

@@ -119,6 +119,13 @@ def test_the_figures_of_the_quirks():
     assert chance(datasets.Dataset.from_pandas(regime)) == 0.2
 
 
+def test_the_citation_is_the_repositorys():
+    cited = yaml.safe_load((CARD.parents[1] / "CITATION.cff").read_text(encoding="utf-8"))
+    fields = dict(re.findall(r"^  (\w+) = \{+(.*?)\}+,?$", CARD.read_text(encoding="utf-8"), re.M))
+    assert (fields["title"], fields["version"]) == (cited["title"], cited["version"])
+    assert fields["author"] == cited["authors"][0]["name"]
+
+
 if __name__ == "__main__":
     card = CARD.read_text(encoding="utf-8")
     card = re.sub(r"configs:\n.*?(?=---\n)", lambda _: configs_yaml(), card, count=1, flags=re.DOTALL)

@@ -20,7 +20,10 @@ import torch
 from evaluation.artifacts.checksums import what_differs
 
 STEPS = 24
-FLAGS = ("--max_steps", str(STEPS), "--save_at", "8", "16", "--warmup_steps", "2")
+FLAGS = (
+    *("--max_steps", str(STEPS), "--save_at", "8", "16", "--warmup_steps", "2"),
+    *("--objectives.contrastive.weight", "10", "--objectives.contrastive.paired", "true"),
+)
 PER_STEP = ("--per_device_train_batch_size", "8")
 
 
@@ -54,7 +57,7 @@ def test_how_a_step_is_split_changes_nothing(
     run = launch(tmp_path / "run", *FLAGS, *flags, launcher=launcher)
     assert run.status == 0, run.stderr
     assert len(run.trajectory()) == STEPS
-    for key in ("loss", "distance", "grad_norm"):
+    for key in ("loss", "distance", "grad_norm", "twin_distance", "twin_loss"):
         assert run.trajectory(key) == pytest.approx(reference.trajectory(key), rel=1e-4), key
 
 
@@ -199,6 +202,7 @@ def test_two_processes_measure_what_one_measures_and_tensorboard_shows_it(tmp_pa
     flags = (
         *("--max_steps", "9", "--save_at", "0", "1", "--eval_rows", "37", "--report_to", "tensorboard"),
         *("--eval_loss", "true", "--log_layer_grad_norms", "true", "--stop_at", "loss > 0 for 2"),
+        *("--objectives.adversarial.weight", "0.05", "--objectives.adversarial.lr", "0.01"),
     )
     one = launch(tmp_path / "one", *flags, *PER_STEP)
     two = launch(tmp_path / "two", *flags, "--per_device_train_batch_size", "4", launcher="cpu_2")
@@ -207,7 +211,8 @@ def test_two_processes_measure_what_one_measures_and_tensorboard_shows_it(tmp_pa
     for key in (f"eval{regime}_exact_match" for regime in regimes):
         assert one.trajectory(key) == two.trajectory(key)
         assert len(one.trajectory(key)) == 3
-    for key in (*(f"eval{regime}_loss" for regime in regimes), "grad_norm_embeddings", "grad_norm_layer_1"):
+    trained = ("grad_norm_embeddings", "grad_norm_layer_1", "adversary_loss", "adversary_accuracy")
+    for key in (*(f"eval{regime}_loss" for regime in regimes), *trained):
         assert two.trajectory(key) == pytest.approx(one.trajectory(key), rel=1e-4), key
     for run in (one, two):
         assert {path.name for path in run.folder.glob("checkpoint-*")} == {f"checkpoint-{n}" for n in (0, 1, 2)}

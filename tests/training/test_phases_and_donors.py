@@ -5,11 +5,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
 
+from evaluation import sweep
 from nim_dataset.errors import UserError
 from training.config import parse_config
 from training.train import main
@@ -61,6 +63,17 @@ def test_phases_end_by_rule_or_steps_and_continue_to_the_bit_in_each(tmp_path: P
     assert recorded["phases"] == PHASES
     assert "train_data" not in recorded
     assert "max_steps" not in recorded
+
+    report = tmp_path / "report"
+    sets = ["--datasets", "quickstart,n_regime=5,n_eval=8:eval", "--measures", "answers"]
+    shown = ["--steps", "4", "6", "8", "--figures", "accuracy_by_dataset"]
+    assert sweep.main(["--checkpoints-dir", str(whole), "--output", str(report), *sets, *shown]) == 0
+    assert list(pd.read_csv(report / "accuracy_table.csv")["phase"]) == [1, 2, 2]
+    assert dict(pd.read_csv(report / "results.csv")[["step", "phase"]].to_numpy()) == {4: 1, 6: 2, 8: 2}
+    page = (report / "index.html").read_text()
+    assert ">phase<" in page
+    assert "phase 2" in page
+    assert "phase 1" not in page, "a figure marks where a phase begins after another"
 
     for checkpoint in (4, 6, 8):  # where a rule is met, and in each later phase
         cut = tmp_path / f"cut_{checkpoint}"

@@ -35,6 +35,7 @@ STUDY: dict[str, Any] = {
         "per_device_train_batch_size": 4,
         "save_at": [1],
         "eval_rows": 0,
+        "logging_steps": 1,
     },
     "conditions": {
         "heir of {name}": {"vary": {"name": ["first"]}, "donor": {"condition": "{name}", "at": 1}},
@@ -42,7 +43,7 @@ STUDY: dict[str, Any] = {
         "broken": {"donor": {"condition": "first", "at": 77}},
     },
     "evaluate": {"eval": f"{SET}:eval"},
-    "quantities": {"exact match": "eval", "parity": "eval / coset / max_remove=5 mod 2"},
+    "quantities": {"exact match": "eval", "parity": "eval / coset / max_remove=5 mod 2", "moved": "log / distance"},
     "seeds": [3],
 }
 
@@ -91,10 +92,15 @@ def test_a_study_goes_on_where_it_was_killed_and_shows_what_failed(tmp_path: Pat
 
     results = pd.read_csv(tmp_path / "reports/studies/toy/results.csv")
     assert sorted(set(results["condition"])) == ["first", "heir of first"]
-    assert set(results["quantity"]) == {"exact match", "parity"}
+    assert set(results["quantity"]) == {"exact match", "parity", "moved"}
     assert set(results["step"]) == {1, 2}
     page = (tmp_path / "reports/studies/toy/index.html").read_text()
-    for text in ("Does anything change?", "2 of 3 runs are done", "found by none of 'heir of first', 'first'."):
+    for text in (
+        "Does anything change?",
+        "2 of 3 runs are done",
+        "The rule is found by no run of 'heir of first'.",
+        "One seed (3)",
+    ):
         assert text in unescape(page)
     assert all((tmp_path / "reports/studies/toy" / line).exists() for line in links(page))
 
@@ -142,6 +148,7 @@ def test_what_would_run_is_printed_for_this_machine_and_for_slurm(
         ({"conditions": {"a": {"train_data": ["{k}"]}}}, [], "'{k}' has braces, and vary holds nothing"),
         ({"quantities": {"x": "evil"}}, [], "quantities.x: unknown set 'evil', did you mean 'eval'"),
         ({"quantities": {"x": "eval / coset"}}, [], "is neither 'SET' nor 'SET / DIMENSION / GROUP'"),
+        ({"quantities": {"x": "log / distance"}}, [], "the first one says how runs ended, and must be of a set"),
         ({"evaluate": {}}, [], r"evaluate: nothing to score"),
         ({"measures": ["answerz"]}, [], "unknown measure 'answerz', did you mean 'answers'"),
         ({"conditions": {"a": {"donor": "b"}}}, [], "conditions.a.donor: expected"),

@@ -13,7 +13,7 @@ A answer tokens of all rows together.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,8 @@ CHUNK = 10_000
 
 
 class EncodedRows(torch.utils.data.Dataset[dict[str, Any]]):
-    """Token ids of all rows, end to end in one array; item i is `{"input_ids": int32[n], "answer_tokens": int}`.
+    """Token ids of all rows, end to end in one array; item i is `{"input_ids": int32[n], "answer_tokens": int, "row":
+    i}`, and item (i, s) has `"step": s` too.
 
     `answer_tokens` counts the trailing tokens that are the answer, end-of-text included. Each of `columns`, which hold
     a value for every row, is a further key of an item: of a tensor (N), where the column is one, a tensor ().
@@ -54,10 +55,13 @@ class EncodedRows(torch.utils.data.Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.answer_tokens)
 
-    def __getitem__(self, i: int) -> dict[str, Any]:
+    def __getitem__(self, at: int | tuple[int, int]) -> dict[str, Any]:
+        i, step = at if isinstance(at, tuple) else (at, None)
         return {
             "input_ids": self.tokens[self.starts[i] : self.starts[i + 1]],
             "answer_tokens": int(self.answer_tokens[i]),
+            "row": i,
+            **({} if step is None else {"step": step}),
             **{name: values[i] for name, values in self.columns.items()},
         }
 
@@ -81,9 +85,15 @@ class EncodedRows(torch.utils.data.Dataset[dict[str, Any]]):
 
 
 def encode_rows(
-    rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int, name: str, columns: Sequence[str] = ()
+    rows: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    name: str,
+    columns: Sequence[str] = (),
+    computed: Mapping[str, Tensor | list[Any]] | None = None,
 ) -> EncodedRows:
-    """Tokenizes the columns `prompt` and `answer` of `rows`, and keeps `columns`; `name` is what an error calls them.
+    """Tokenizes the columns `prompt` and `answer` of `rows`, and keeps `columns`; `computed` are further ones, of as
+    many values. `name` is what an error calls the rows.
 
     Rows are drawn with replacement, so many have the same text: each text is tokenized once.
 
@@ -131,7 +141,7 @@ def encode_rows(
         np.concatenate([tokens[number] for number in which_N]),
         np.concatenate([[0], np.cumsum(lengths_N)]),
         np.array(answer_tokens, dtype=np.int32)[which_N],
-        {name: _column(rows[name][:]) for name in columns},
+        {name: _column(rows[name][:]) for name in columns} | dict(computed or {}),
         apart=int(np.array(apart)[which_N].sum()),
     )
 
@@ -154,16 +164,28 @@ class AnswerCollator:
       answers' tokens, `shift_labels` (1, A). It takes a model that attends `BY_ROW` (see `end_to_end.py`).
 
     Each of `columns` is a further key: a tensor (B), where `EncodedRows` has a tensor, else a list of B values.
+
+    The rows that `beside` makes of these follow after them, in either layout; what they are to answer is in
+    `beside_labels`, of the shape of `shift_labels`, and in the labels only `IGNORE`.
     """
 
     pad_token_id: int
     end_to_end: bool = False
     columns: tuple[str, ...] = ()
+    beside: Callable[[Sequence[dict[str, Any]]], list[dict[str, Any]]] | None = None
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        inputs = [torch.from_numpy(row["input_ids"][:-1]).long() for row in rows]
-        answers = [torch.from_numpy(row["input_ids"][-row["answer_tokens"] :]).long() for row in rows]
+        laid_out = [*rows, *self.beside(rows)] if self.beside else rows
+        inputs = [torch.from_numpy(row["input_ids"][:-1]).long() for row in laid_out]
+        answers = [torch.from_numpy(row["input_ids"][-row["answer_tokens"] :]).long() for row in laid_out]
         batch = self._end_to_end(inputs, answers) if self.end_to_end else self._padded(inputs, answers)
+        if self.beside:
+            labels = batch["shift_labels"]
+            own = torch.arange(labels.numel()).view_as(labels) < (
+                sum(map(len, answers[: len(rows)])) if self.end_to_end else len(rows) * labels.shape[1]
+            )
+            batch["beside_labels"] = labels.masked_fill(own, IGNORE)
+            batch["labels"] = batch["shift_labels"] = labels.masked_fill(~own, IGNORE)
         for name in self.columns:
             values = [row[name] for row in rows]
             batch[name] = torch.stack(values) if isinstance(values[0], Tensor) else values
@@ -187,20 +209,6 @@ class AnswerCollator:
             "shift_labels": labels_BK,
             "logits_to_keep": labels_BK.shape[1],
         }
-
-
-def decision_states(batch: Mapping[str, Any], states_BLD: Tensor) -> Tensor:
-    """The states (B, D) at the place that predicts the first token of each row's answer, in a batch of either layout.
-
-    `states_BLD` are those of all places: (B, L, D), or end to end (1, T, D).
-    """
-    if "row_lengths" not in batch:
-        answer_tokens_B = (batch["shift_labels"] != IGNORE).sum(dim=1)
-        rows_B = torch.arange(len(states_BLD), device=states_BLD.device)
-        return states_BLD[rows_B, states_BLD.shape[1] - answer_tokens_B]
-    kept_A, lengths_B = batch["logits_to_keep"], torch.tensor(batch["row_lengths"])
-    starts_B = (lengths_B.cumsum(0) - lengths_B).to(kept_A.device)
-    return states_BLD[0, kept_A[torch.searchsorted(kept_A, starts_B)]]
 
 
 def pad_left(rows: list[Tensor], value: int) -> Tensor:

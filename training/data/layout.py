@@ -45,19 +45,26 @@ class Layout:
 
 
 def choose_layout(
-    model: PreTrainedModel, args: TrainingArguments, rows: EncodedRows, collator: AnswerCollator
+    model: PreTrainedModel,
+    args: TrainingArguments,
+    rows: EncodedRows,
+    collator: AnswerCollator,
+    whole_last_layer: bool = False,
 ) -> Layout:
-    """The layout for training on `rows`; `collator` is set to it. Raises `UserError` for a model that reads padding."""
-    layout = Layout(model, _why_padded(model, args, rows))
+    """The layout for training on `rows`; `collator` is set to it. `whole_last_layer` says that somebody reads the last
+    layer's output elsewhere than at answers. Raises `UserError` for a model that reads padding.
+    """
+    longest = [*rows.longest_inputs(), *([collator.beside.longest()] if collator.beside else [])]
+    layout = Layout(model, _why_padded(model, args, longest))
     collator.end_to_end = layout.end_to_end
     if layout.why_padded and not padding_is_ignored(model, rows[0], collator.pad_token_id):
         raise UserError(
             f"model: a {model.config.model_type} model reads the padding of shorter rows, so it would learn"
             " something else from a batch than from its rows; take another architecture"
         )
-    if not args.torch_compile:  # which would compile anew for each number of places
+    if not whole_last_layer and not args.torch_compile:  # which would compile anew for each number of places
         two = [rows[0], rows[len(rows) - 1]]
-        batch = on_device(model, replace(collator, columns=())(two))
+        batch = on_device(model, replace(collator, columns=(), beside=None)(two))
         with evaluating(model), layout.applied(batch):
             candidates = needed_at_places_only(model, batch)
         if candidates and _same_when_narrowed(layout, batch, candidates):
@@ -65,14 +72,14 @@ def choose_layout(
     return layout
 
 
-def _why_padded(model: PreTrainedModel, args: TrainingArguments, rows: EncodedRows) -> str:
+def _why_padded(model: PreTrainedModel, args: TrainingArguments, longest: list[Tensor]) -> str:
     if args.device.type != "cpu":
         return "on a GPU faster than an attention call for each length"
     if args.torch_compile:
         return "torch_compile would compile anew for each combination of lengths"
     if args.neftune_noise_alpha is not None:
         return "neftune's noise depends on the layout"
-    if not rows_stay_apart(model, rows.longest_inputs()):
+    if not rows_stay_apart(model, longest):
         return f"end to end, a {model.config.model_type} model would not keep rows apart"
     return ""
 

@@ -156,8 +156,9 @@ def _micro_batch(batching: Batching, order: Sequence[int], turn: int, process: i
     return [order[place % batching.rows] for place in range(start, end)]
 
 
-class MicroBatches(Sampler[list[int]]):
-    """The micro-batches of one epoch on one process, as a `DataLoader` takes them; `set_epoch` chooses the epoch.
+class MicroBatches(Sampler[list[tuple[int, int]]]):
+    """The micro-batches of one epoch on one process, as a `DataLoader` takes them: each row with the step (from 0) that
+    it is of. `set_epoch` chooses the epoch.
 
     The epochs are those of the phase; several phases are a single epoch, which the Trainer cuts into steps of
     `accumulate` micro-batches: raises `UserError` where a step of theirs has fewer. `now` gives the phases as they are
@@ -188,7 +189,8 @@ class MicroBatches(Sampler[list[int]]):
     def __len__(self) -> int:
         return self.micro_batches
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         first = self.epoch * self.steps
         for step in range(first, first + self.steps):
-            yield from rows_of_step(self.now(), step, self.process)
+            for rows in rows_of_step(self.now(), step, self.process):
+                yield [(row, step) for row in rows]

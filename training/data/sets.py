@@ -24,11 +24,15 @@ def parse_sources(field: str, specs: Sequence[str], split: str) -> list[Source]:
     return sources
 
 
-def load_train(phases: Sequence[Phase]) -> dict[str, Dataset]:
-    """All rows of each set that some phase names, by that name."""
+def train_sources(phases: Sequence[Phase]) -> dict[str, Source]:
+    """Each set that some phase names, by that name."""
     specs = tuple(dict.fromkeys(spec for phase in phases for spec in phase.data))
-    sources = parse_sources("train_data", specs, "train")
-    return {spec: _load("train_data", source) for spec, source in zip(specs, sources, strict=True)}
+    return dict(zip(specs, parse_sources("train_data", specs, "train"), strict=True))
+
+
+def load_train(phases: Sequence[Phase]) -> dict[str, Dataset]:
+    """All rows of these sets."""
+    return {name: _load("train_data", source) for name, source in train_sources(phases).items()}
 
 
 def load_eval(config: DataConfig) -> dict[str, Dataset]:

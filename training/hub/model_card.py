@@ -42,6 +42,8 @@ class RunFiles:
     """Versions, and where the base model came from (`base_model`: name, revision, commit)."""
     metrics: list[dict[str, Any]]
     """One mapping for each line of `metrics.jsonl`, with its `step`."""
+    built_in: bool
+    """Whether the base model is one of this project's own."""
 
     @classmethod
     def read(cls, run_dir: Path) -> "RunFiles":
@@ -52,6 +54,7 @@ class RunFiles:
         base = environment.get("base_model")
         if not isinstance(base, dict) or not {"name", "revision", "commit"} <= set(base):
             raise UserError(f"{run_dir}: {ENVIRONMENT} does not tell the base model, so no card can be made")
+        built_in = not base["commit"] and not os.path.isabs(base["name"])
         if base["commit"]:
             kept["revision"] = base["commit"]  # a branch may move on, and `latest-step` may become another one
         else:
@@ -62,7 +65,7 @@ class RunFiles:
             kept["anchor_to"] = Path(anchor_to).name
         for about_the_folder in ("command", *MARK, "files"):
             environment.pop(about_the_folder, None)
-        return cls(kept, environment, metrics)
+        return cls(kept, environment, metrics, built_in)
 
     def published(self) -> dict[str, bytes]:
         """The run's own files as they are published, by name."""
@@ -76,6 +79,12 @@ class RunFiles:
         """The first recipe trained on that this version knows; None for JSONL alone."""
         found = (known_source(str(spec), "train") for spec in sets_of(self.config))
         return next((source for source in found if source is not None and source.config is not None), None)
+
+    def recipes(self) -> dict[str, Recipe]:
+        """Spec -> recipe of all generated rows that the run was trained or measured on."""
+        specs = [*sets_of(self.config), *(self.config.get("eval_data") or [])]
+        found = [source for spec in specs if (source := known_source(str(spec), "train")) is not None]
+        return {source.recipe: source.config for source in found if source.config is not None}
 
     def batch_size(self) -> int:
         """Rows per step, over all processes."""
@@ -91,11 +100,24 @@ class RunFiles:
         step = max(measured, default=0)
         return step, measured.get(step, {})
 
+    def eval_results(self, dataset: str | None = None) -> list[EvalResult]:
+        """`results` for a card's `model-index`; `dataset` is the repository that holds the rows, if one does."""
+        return [eval_result(name, value, self.source(), dataset) for name, value in self.results()[1].items()]
 
-def make_card(run: RunFiles, repo_id: str, *, figure: str | None = None, branches: Sequence[str] = ()) -> str:
+
+def make_card(
+    run: RunFiles,
+    repo_id: str,
+    *,
+    license: Mapping[str, Any],
+    dataset: str | None = None,
+    figure: str | None = None,
+    branches: Sequence[str] = (),
+) -> str:
     """The card as Markdown with YAML metadata.
 
-    `figure` is a picture's path in the repository; `branches` are those that hold checkpoints.
+    `license` has the fields that say it, `dataset` is the repository on the Hub that holds the run's rows, `figure` a
+    picture's path in the repository; `branches` are those that hold checkpoints.
     """
     step, results = run.results()
     source = run.source()
@@ -104,14 +126,22 @@ def make_card(run: RunFiles, repo_id: str, *, figure: str | None = None, branche
     prompt, answer = example_row(recipe or get_config("quickstart"))
     base = run.environment["base_model"]
     card_data = ModelCardData(
+        **license,
         model_name=repo_id.partition("/")[2],
         base_model=base["name"] if base["commit"] else None,
+        base_model_relation="finetune" if base["commit"] else None,
+        datasets=[dataset] if dataset else None,
         library_name="transformers",
         pipeline_tag="text-generation",
         language="en",
-        tags=[*([game] if game else []), "shortcut-learning", "l2-sp"],
+        tags=[
+            *([game] if game else []),
+            "shortcut-learning",
+            "training-dynamics",
+            *(["l2-sp"] if run.config["anchor_weight"] else []),
+        ],
         metrics=["exact_match"] if results else None,
-        eval_results=[eval_result(name, value, source) for name, value in results.items()] or None,
+        eval_results=run.eval_results(dataset) or None,
     )
     versions = run.environment.get("versions", {})
     limit = run.config.get("eval_rows")
@@ -154,8 +184,11 @@ def game_of(recipe: Recipe) -> str:
     return next(name for name, game in GAMES.items() if isinstance(recipe, game))
 
 
-def eval_result(name: str, value: float, trained_on: Source | None) -> EvalResult:
-    """One result for the model-index; `name` is a split of the recipe trained on, or the name of another set."""
+def eval_result(name: str, value: float, trained_on: Source | None, dataset: str | None = None) -> EvalResult:
+    """One result for the model-index; `name` is a split of the recipe trained on, or the name of another set.
+
+    `dataset` is the repository that holds the generated rows.
+    """
     own = known_source(f"{trained_on.recipe}:{name}") if trained_on is not None and not split_name(name)[0] else None
     source = own or known_source(name)
     recipe = source.recipe if source is not None else ""
@@ -163,9 +196,9 @@ def eval_result(name: str, value: float, trained_on: Source | None) -> EvalResul
     split = split_name(name)[1]
     return EvalResult(
         task_type="text-generation",
-        dataset_type=game or "json",
+        dataset_type=dataset or game if game else "json",
         dataset_name=f"{game.capitalize()} {recipe} ({split})" if game else name,
-        dataset_config=recipe or None,
+        dataset_config=(source.config.name if dataset and source and source.config else recipe) or None,
         dataset_split=split or None,
         metric_type="exact_match",
         metric_name="exact match",

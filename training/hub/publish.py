@@ -5,23 +5,25 @@ is never half-updated; nothing in the run's folder is touched. Each `checkpoint-
 `evaluation/sweep.py` can score. Optimizer states and other pickled files are never uploaded.
 """
 
-import re
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, get_token
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from tqdm import tqdm
 
-from evaluation.artifacts.run_folder import own_checkpoints, step_of
+from evaluation.artifacts.run_folder import METRICS, own_checkpoints, step_of
 from nim_dataset.errors import UserError
 from nim_dataset.hub.access import Destination, check_access, open_repo
 from nim_dataset.hub.branches import remove_leftovers, staging_branch
-from nim_dataset.hub.card import Card, changes, merge, read_card
+from nim_dataset.hub.card import Card, merge, read_card, summary
 from nim_dataset.hub.patience import attempt
+from nim_dataset.hub.tokens import Content, refuse_token
 from training.hub.model_card import RunFiles, make_card
+from training.hub.relations import EVAL_RESULTS, HubDataset, eval_results_file, license_of
 
 MODEL_FILES = (
     "model*.safetensors",
@@ -37,8 +39,6 @@ MODEL_FILES = (
     "chat_template.*",
 )
 FIGURE = "accuracy_by_dataset.png"
-Content = Path | bytes
-"""What a file in the repository is made from: a file on disk, or bytes."""
 
 
 def check_credentials(repo_id: str | None, private: bool | None = False) -> None:
@@ -47,12 +47,21 @@ def check_credentials(repo_id: str | None, private: bool | None = False) -> None
 
 
 def push_run(
-    run_dir: Path, repo_id: str, *, private: bool | None = False, checkpoints: bool = False, report: Path | None = None
+    run_dir: Path,
+    repo_id: str,
+    *,
+    private: bool | None = False,
+    checkpoints: bool = False,
+    report: Path | None = None,
+    dataset_id: str | None = None,
+    overwrite_card: bool = False,
 ) -> str:
     """Publishes a run's model (and its checkpoints) and returns the address. What is on the Hub already stays as it is.
 
-    `report` is the folder of the run's report; by default `reports/<run>` beside the runs, if there is one. Raises
-    `UserError`, one line that says how to push again; the files in `run_dir` are only ever read.
+    `report` is the folder of the run's report; by default `reports/<run>` beside the runs, if there is one. With
+    `dataset_id`, a dataset on the Hub that holds the run's rows, the results go to `.eval_results/` too. What people
+    wrote in the card stays, unless `overwrite_card`. Raises `UserError`, one line that says how to push again; the
+    files in `run_dir` are only ever read.
     """
     run = RunFiles.read(run_dir)
     saved = {step_of(folder): model_files(folder) for folder in own_checkpoints(run_dir)} if checkpoints else {}
@@ -60,22 +69,38 @@ def push_run(
     files: dict[str, Content] = {**model_files(run_dir), **run.published()}
     if figure:
         files[f"figures/{figure.name}"] = figure
-    branches = [f"step-{step}" for step in saved]
-    card = Card.parse(make_card(run, repo_id, figure=f"figures/{figure.name}" if figure else None, branches=branches))
-    refuse_token(files | {"README.md": str(card).encode()})
+    refuse_token(files)
 
     destination = check_access(repo_id, "model", private)
-    present = attempt(f"cannot read {repo_id}", lambda: read_card(destination, "main"), repo_id)
+    cannot = f"cannot read {repo_id}"
+    present = attempt(cannot, lambda: read_card(destination, "main"), repo_id)
+    if dataset_id is not None:
+        dataset = attempt(cannot, lambda: HubDataset.find(destination.api, dataset_id, run.recipes()), repo_id)
+        source, limit = f"{destination.url}/blob/main/{METRICS}", run.config.get("eval_rows")
+        notes = f"the first {limit:,} rows, or all" if limit else None
+        files[EVAL_RESULTS] = eval_results_file(run.eval_results(dataset_id), dataset, source, notes)
+    card = Card.parse(
+        make_card(
+            run,
+            repo_id,
+            license=license_of(destination.api, run.environment["base_model"], built_in=run.built_in),
+            dataset=dataset_id,
+            figure=f"figures/{figure.name}" if figure else None,
+            branches=[f"step-{step}" for step in saved],
+        )
+    )
+    refuse_token({"README.md": str(card).encode()})
     open_repo(destination)
     flags = (" --private" if private else "") + (" --checkpoints" if checkpoints else "")
+    flags += f" --dataset-id {dataset_id}" if dataset_id else ""
     again = f"python -m training.push {run_dir} --repo-id {repo_id}{flags}"
     failure = f"the push failed, the run is safe in {run_dir} (again: {again})"
     title = f"Upload {run_dir.resolve().name}"
-    merged = attempt(failure, lambda: commit_run(destination, files, card, title), repo_id)
+    merged = attempt(failure, lambda: commit_run(destination, files, card, title, overwrite_card), repo_id)
     if saved:
         push_checkpoints(destination, saved, failure)
     remove_leftovers(destination)
-    print(f"README.md: {changes(present, merged) or 'unchanged'}")
+    print(f"README.md: {summary(present, merged)}")
     return destination.url
 
 
@@ -99,11 +124,18 @@ def push_checkpoints(destination: Destination, saved: Mapping[int, Mapping[str, 
             attempt(failure, partial(push_one, step, files, staging), repo_id)
 
 
-def commit_run(destination: Destination, files: Mapping[str, Content], card: Card, title: str) -> Card:
+def commit_run(
+    destination: Destination, files: Mapping[str, Content], card: Card, title: str, overwrite_card: bool
+) -> Card:
     """One commit on `main` with the files and what is ours in the card; returns the card as it is then."""
     head = destination.api.repo_info(destination.repo_id).sha
     assert head is not None
-    merged = merge(read_card(destination, head), card, ["model-index"])
+    present = read_card(destination, head)
+    theirs = present.metadata.get("datasets") or []
+    linked = [*(theirs if isinstance(theirs, list) else [theirs]), *card.metadata.get("datasets", [])]
+    made = replace(card, metadata=card.metadata | {"datasets": list(dict.fromkeys(linked))})
+    owned = ["model-index", *(["datasets"] if "datasets" in card.metadata else [])]
+    merged = merge(present, made, owned, overwrite=overwrite_card)
     commit(destination, "main", {**files, "README.md": str(merged).encode()}, title, head=head)
     return merged
 
@@ -151,14 +183,3 @@ def find_figure(report: Path) -> Path | None:
     """The picture of accuracy over training in a report's folder, if it has been made."""
     pictures = sorted((report / "figures").glob("*.png"), key=lambda path: (path.name != FIGURE, path.name))
     return pictures[0] if pictures else None
-
-
-def refuse_token(files: Mapping[str, Content]) -> None:
-    """Raises `UserError` when a text file that would be published holds a Hugging Face token."""
-    token = get_token()
-    for name, content in files.items():
-        if name.endswith((".safetensors", ".png")):
-            continue
-        data = content if isinstance(content, bytes) else content.read_bytes()
-        if (token and token.encode() in data) or re.search(rb"\bhf_[A-Za-z0-9]{30,}\b", data):
-            raise UserError(f"{name} holds a Hugging Face token: remove it (and revoke the token) before pushing")

@@ -8,17 +8,45 @@
 Its fields are its options: `objectives: {anchor: {weight: 1e-4}}` in YAML, `--objectives.anchor.weight 1e-4` as a flag.
 The trainer calls the methods below; each does nothing by default, so an objective defines those that it needs.
 
-Shapes: B rows of a micro-batch, D channels.
+Shapes: B rows of a micro-batch, L tokens of its longest row, T tokens of all its rows, D channels; N training rows.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
+from datasets import Dataset
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
+from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError, unknown
 from nim_dataset.plugins import Registry, import_modules
+
+
+class RowsBeside(Protocol):
+    """Makes further rows of a batch, one for each of its own, which go through the model in the same forward pass.
+
+    It is pickled where the loader has workers.
+    """
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The rows beside these. All are items of `EncodedRows`: `input_ids`, of which the last `answer_tokens` are the
+        answer's; of those given also `row`, their number, and `step`, from 0, where it is known."""
+
+    def longest(self) -> Tensor:
+        """The token ids (int64) of the longest row's prompt, as near as can be told."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What the model makes of the rows beside those of a micro-batch, in their order."""
+
+    decision_states_BD: tuple[Tensor, ...]
+    """As `Batch.decision_states_BD`."""
+    loss: Callable[[], Tensor]
+    """Gives the loss of their answers, for `Objective.loss` to add: over the micro-batches of a step it comes to the
+    mean over all their answer tokens, of which they have as many as the rows of the batch."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +56,21 @@ class Batch:
     model: nn.Module
     """As the Trainer calls it: wrapped by DDP or FSDP, where these are in use."""
     columns: Mapping[str, Any]
-    """The columns that the objective asked for, each of one kind in all batches of a run: a tensor (B), where every row
-    trained on has a number there, else a list of B values, None for null."""
+    """The columns that the objectives asked for, each of one kind in all batches of a run: a tensor (B, ...), where
+    `encode` gave one or every row has a number there, else a list of B values, None for null."""
     loss: Tensor
     """The loss of the answers: this micro-batch's share of the mean over all answer tokens of the step."""
-    decision_states_BD: tuple[Tensor, ...]
+    hidden_states: tuple[Tensor, ...] = ()
+    """Those of the embeddings and after each layer, as the model was given the rows: (B, L, D), or end to end (1, T,
+    D). After the last layer comes the model's final norm. Empty unless an objective sets `needs_hidden_states`."""
+    starts_B: Tensor | None = None
+    """Where each row's first token stands in `states.flatten(0, 1)` of one of `hidden_states`: token i of row b,
+    counted from 0 and with those that begin a text, is at `starts_B[b] + i`. None where there are no hidden states."""
+    decision_states_BD: tuple[Tensor, ...] = ()
     """The hidden states at the place that predicts the answer's first token, of the embeddings and of each layer; empty
-    unless the objective sets `needs_hidden_states`."""
+    unless an objective sets `needs_hidden_states`."""
+    beside: Beside | None = None
+    """Of the rows that the objective put beside these; they follow in `hidden_states`, and in nothing else here."""
 
 
 class Objective:
@@ -47,10 +83,35 @@ class Objective:
 
     columns: ClassVar[tuple[str, ...]] = ()
     """Columns of the training rows that `Batch.columns` is to hold."""
+    encoded: ClassVar[tuple[str, ...]] = ()
+    """Further columns of theirs, which `encode` computes."""
     needs_hidden_states: ClassVar[bool] = False
 
+    def reads_whole_layer(self, layer: int) -> bool:
+        """Whether it reads the hidden states after `layer`, from 1, elsewhere than at answers. For the last layer, they
+        are computed there only if an objective says so."""
+        return self.needs_hidden_states
+
+    def encode(
+        self, rows: Dataset, tokenizer: PreTrainedTokenizerBase, recipe: Recipe | None
+    ) -> Mapping[str, Tensor | list[Any]]:
+        """The columns `encoded` of one training set, each a tensor (N, ...) or a list of N values.
+
+        Called once for each set, in their order, before training. `recipe` is what generated the set, None for a file.
+        Raises `UserError` for rows that the objective cannot be trained on.
+        """
+        return {}
+
+    def beside(self, seed: int) -> RowsBeside | None:
+        """What makes rows to put beside those of each batch, by the seed of the order of rows; called after `encode`.
+
+        One objective of a run may have it, and must set `needs_hidden_states`.
+        """
+        return None
+
     def prepare(self, model: nn.Module) -> None:
-        """Called once, while the model (on its device, and under FSDP sharded) holds the base model's weights.
+        """Called once, before the first step, while the model (on its device, and under FSDP sharded) holds the base
+        model's weights.
 
         A checkpoint that the run continues from is loaded afterwards, then `load_state_dict` is called.
         """
@@ -89,9 +150,15 @@ def objective(name: str) -> Callable[[O], O]:
     return register
 
 
-def find_objective(name: str) -> type[Objective]:
-    """The class registered under `name`, in this folder or by whoever was imported; raises `UserError`."""
+def known_objectives() -> Mapping[str, type[Objective]]:
+    """The classes by the names that they are registered under, in this folder or by whoever was imported."""
     import_modules("training.objectives")
-    if name not in OBJECTIVES:
-        raise UserError(f"objectives: {unknown('objective', name, sorted(OBJECTIVES))}")
-    return OBJECTIVES[name]
+    return OBJECTIVES
+
+
+def find_objective(name: str) -> type[Objective]:
+    """The class registered under `name`; raises `UserError`."""
+    known = known_objectives()
+    if name not in known:
+        raise UserError(f"objectives: {unknown('objective', name, sorted(known))}")
+    return known[name]

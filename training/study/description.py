@@ -14,12 +14,17 @@
     scales: {paper: {base: {model: EleutherAI/pythia-410m-deduped}}}   # what differs, beside laptop and smoke
 
 A condition may hold `evaluate` of its own, and `donor: {condition: NAME, at: RULE}` to start from that condition's run
-of the same seed. A quantity is `SET` (exact match), or `SET / DIMENSION / GROUP` in the words of results.csv.
+of the same seed. `measures: [answers, probe]` says what the sweeps look at. A quantity is one of
+
+    SET                                  exact match
+    SET / DIMENSION / GROUP              in the words of results.csv, such as counter_cheat / overall / cheat_rate
+    SET / probe / bound move, layer 1, decision   what probes read (or probe_mlp), as probe.csv has it
+    log / FIGURE                         a figure of metrics.jsonl, such as log / distance
 """
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +39,8 @@ SCALED = ("base", "conditions", "seeds", "evaluate", "measures", "quantities")
 DEFAULT_SCALE, SMOKE = "laptop", "smoke"
 SMOKE_STEPS = 4
 """Of a run, or of a phase, at the scale `smoke`: the laptop's, with its first seed, to see that everything runs."""
-OWN_KEYS = ("vary", "evaluate")
-"""What a condition holds beside options of train.py."""
+LOG = "log"
+"""In a quantity's place of a set: metrics.jsonl."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +49,14 @@ class Quantity:
 
     name: str
     role: str
-    """A name of `evaluate`."""
+    """A name of `evaluate`, or `LOG`."""
     dimension: str = "overall"
     group: str = "exact_match"
+
+    @property
+    def of_log(self) -> bool:
+        """Whether it is a figure (the `group`) of metrics.jsonl, which need not be a share."""
+        return self.role == LOG
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,9 @@ class Condition:
     quantities: tuple[Quantity, ...]
     donor: str | None = None
     """The condition whose run of the same seed this one starts from."""
+    pattern: str = ""
+    """Its name before what varies was filled in."""
+    varied: dict[str, Any] = field(default_factory=dict)
 
     @property
     def steps(self) -> int | None:
@@ -82,6 +95,12 @@ class Study:
     """In the order of the file; a donor may come later than what needs it."""
     seeds: tuple[int, ...]
     measures: tuple[str, ...]
+
+    @property
+    def answering(self) -> list[str]:
+        """The conditions that are not there as donors alone; all, where each is some other's donor."""
+        donors = {condition.donor for condition in self.conditions.values()}
+        return [name for name in self.conditions if name not in donors] or list(self.conditions)
 
     @property
     def folder(self) -> str:
@@ -186,9 +205,12 @@ def _conditions(path: Path, pattern: str, options: Any, described: Mapping[str, 
     if not evaluate:
         raise UserError(f"{path}: {where}.evaluate: nothing to score; give a set, such as {{eval: quickstart:eval}}")
     quantities = described["quantities"] or ({"exact match": next(iter(evaluate))} if evaluate else {})
+    if str(next(iter(quantities.values()), "")).startswith(f"{LOG} / "):
+        raise UserError(f"{path}: quantities: the first one says how runs ended, and must be of a set, not of '{LOG}'")
     made = []
     for values in itertools.product(*vary.values()):
-        fill = _Filling(path, where, dict(zip(vary, values, strict=True)))
+        varied = dict(zip(vary, values, strict=True))
+        fill = _Filling(path, where, varied)
         filled, sets = fill(options), fill(evaluate)
         donor = filled.get("donor")
         if donor is not None and not (isinstance(donor, dict) and ("condition" in donor) != ("run" in donor)):
@@ -203,6 +225,8 @@ def _conditions(path: Path, pattern: str, options: Any, described: Mapping[str, 
                 evaluate=sets,
                 quantities=tuple(_quantity(path, name, fill(spec), sets) for name, spec in quantities.items()),
                 donor=donor.get("condition") if isinstance(donor, dict) else None,
+                pattern=pattern,
+                varied=varied,
             )
         )
     return made
@@ -250,8 +274,12 @@ class _Filling:
 
 def _quantity(path: Path, name: str, spec: Any, sets: Mapping[str, str]) -> Quantity:
     parts = [part.strip() for part in str(spec).split(" / ")]
+    if parts[0] == LOG and len(parts) == 2 and parts[1]:
+        return Quantity(name, LOG, LOG, parts[1])
     if len(parts) not in (1, 3) or not all(parts):
-        raise UserError(f"{path}: quantities.{name}: '{spec}' is neither 'SET' nor 'SET / DIMENSION / GROUP'")
+        raise UserError(
+            f"{path}: quantities.{name}: '{spec}' is neither 'SET' nor 'SET / DIMENSION / GROUP' nor 'log / FIGURE'"
+        )
     if parts[0] not in sets:
         raise UserError(f"{path}: quantities.{name}: {unknown('set', parts[0], sets)}")
     return Quantity(name, *parts)

@@ -1,6 +1,7 @@
 """The figures of a study: each quantity over the steps by condition, and how the runs ended."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -8,67 +9,134 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from evaluation.report.style import INK, accuracy_axis, grid, plt, short_step, step_axis, top_legend
+from evaluation.report.drawing import draw_chance, draw_milestone, shared_legend
+from evaluation.report.style import accuracy_axis, grid, plt, step_axis, top_legend
+from training.study.description import Quantity, Study
 from training.study.outcomes import OUTCOMES, RULE, Outcome
 
 # Apart for the three kinds of colour blindness, and dark enough on white; more conditions than these are a scale.
 COLORS = ("#1a1a1a", "#c05000", "#0072d6", "#8f1d6e", "#008558", "#5800e8", "#7a6a00")
-ENDINGS = dict(zip(OUTCOMES, ("#008558", "#c05000", "#0072d6", "#b8b8b8", "#5f5f5f"), strict=True))
-PANELS = 6
-"""Quantities that are drawn; results.csv has all."""
+ENDINGS = dict(zip(OUTCOMES, ("#008558", "#c05000", "#0072d6", "#767676", "#3d3d3d"), strict=True))
+MOST_LINES = len(COLORS)
+"""Of conditions in one panel; more are drawn in several."""
 
 
-def colors_of(conditions: Sequence[str]) -> dict[str, str]:
-    """Condition -> colour."""
-    if len(conditions) <= len(COLORS):
-        return dict(zip(conditions, COLORS, strict=False))
-    places = np.linspace(0, 0.9, len(conditions))
-    return {name: to_hex(plt.get_cmap("viridis")(place)) for name, place in zip(conditions, places, strict=True)}
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes: a quantity of some conditions."""
+
+    title: str
+    quantity: Quantity
+    labels: dict[str, str]
+    """Condition -> what its line is called in the legend."""
 
 
-def over_steps(curves: pd.DataFrame, outcomes: Sequence[Outcome]) -> tuple[Figure, str]:
-    """A panel per quantity: each seed thin, the median thick, quartiles shaded. `curves` are tidy (`outcomes.tidy`)."""
-    quantities = list(dict.fromkeys(curves["quantity"]))[:PANELS]
-    conditions = list(dict.fromkeys(curves["condition"]))
-    colors = colors_of(conditions)
-    figure, panels = grid(len(quantities), columns=2, width=4.6, height=3.1, sharex=True)
-    switches = sorted({step for outcome in outcomes for step in switches_of(outcome)})
-    for axes, quantity in zip(panels, quantities, strict=True):
-        shown = curves[(curves["quantity"] == quantity) & curves["value"].notna()]
-        for name in conditions:
-            draw_condition(axes, shown[shown["condition"] == name], colors[name], name)
-        accuracy_axis(axes, "")
+def layout(study: Study, conditions: Sequence[str], known: Sequence[str]) -> list[tuple[str, list[Panel]]]:
+    """The figures over the steps, the main one first: (title, panels); of the quantities that are `known`.
+
+    Where all conditions fit into a panel, there is a panel for each quantity. More are drawn in groups, a figure for
+    each quantity: those of one entry of the YAML, or of one value of the first option that all vary, or one by one.
+    """
+    every = {quantity.name: quantity for name in conditions for quantity in study.conditions[name].quantities}
+    quantities = [quantity for name, quantity in every.items() if name in known]
+    groups = _groups(study, conditions)
+    if len(groups) == 1 and quantities:
+        ((_, labels),) = groups.items()
+        return [("Over training", [Panel(quantity.name, quantity, labels) for quantity in quantities])]
+    return [
+        (f"{quantity.name} over training", [Panel(title, quantity, labels) for title, labels in groups.items()])
+        for quantity in quantities
+    ]
+
+
+def _groups(study: Study, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Title -> condition -> label."""
+    if len(names) <= MOST_LINES:
+        return {"": {name: name for name in names}}
+    of = {name: study.conditions[name] for name in names}
+    by_entry: dict[str, dict[str, str]] = {}
+    for name, condition in of.items():
+        title = condition.pattern.format_map(dict.fromkeys(condition.varied, "\u2026"))
+        by_entry.setdefault(title, {})[name] = ", ".join(f"{key} {value}" for key, value in condition.varied.items())
+    shared = [key for key in next(iter(of.values())).varied if all(key in each.varied for each in of.values())]
+    by_value: dict[str, dict[str, str]] = {}
+    for name, condition in of.items():
+        if shared:
+            label = condition.pattern.format_map({**condition.varied, shared[0]: "\u2026"})
+            by_value.setdefault(f"{shared[0]} = {condition.varied[shared[0]]}", {})[name] = label
+    for groups in (by_entry, by_value):
+        if len(groups) > 1 and all(1 < len(labels) <= MOST_LINES for labels in groups.values()):
+            return groups
+    return {name: {name: "median"} for name in names}
+
+
+def over_steps(curves: pd.DataFrame, outcomes: Sequence[Outcome], panels: Sequence[Panel]) -> tuple[Figure, str]:
+    """Each seed thin, the median thick, quartiles shaded. `curves` are tidy (`outcomes.tidy`)."""
+    labels = list(dict.fromkeys(label for panel in panels for label in panel.labels.values()))
+    scale = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(labels)))
+    colors = dict(zip(labels, COLORS if len(labels) <= MOST_LINES else map(to_hex, scale), strict=False))
+    figure, drawn = grid(len(panels), columns=2, width=4.6, height=3.1)
+    for axes, panel in zip(drawn, panels, strict=True):
+        shown = curves[(curves["quantity"] == panel.quantity.name) & curves["value"].notna()]
+        shown = shown[shown["condition"].isin(panel.labels)]
+        for name, label in panel.labels.items():
+            draw_condition(axes, shown[shown["condition"] == name], colors[label], label)
+        if panel.quantity.of_log:
+            axes.set_ylim(bottom=min(0, shown["value"].min()) if len(shown) else 0)
+        else:
+            accuracy_axis(axes, "")
+            draw_chance(axes, shown["chance"].dropna().unique())
         if len(shown):
             step_axis(axes, shown["step"])
-        for step in switches:
-            axes.axvline(step, color=INK, linewidth=1, linestyle=":", zorder=1)
-        axes.set_title(quantity)
-    top_legend(figure, [line for line in panels[0].get_lines() if not str(line.get_label()).startswith("_")])
-    marks = f" Dotted: the phases change (step {', '.join(map(short_step, switches))})." if switches else ""
-    return figure, (
-        "Each thin line is a seed; thick lines are medians over the seeds, shaded from the first to the third"
-        f" quartile.{marks}"
-    )
+        here = [outcome for outcome in outcomes if outcome.run.condition.name in panel.labels]
+        switches = {phase for outcome in here for phase in outcome.switches}
+        for phase in sorted(switches):
+            draw_milestone(axes, f"phase {phase}", "right", [outcome.switches.get(phase) for outcome in here])
+        axes.set_title(panel.title, pad=18 if switches else None)
+    if len(labels) > 1:
+        shared_legend(figure, drawn)
+    conditions = {name for panel in panels for name in panel.labels}
+    drawn_curves = curves[curves["condition"].isin(conditions)]
+    drawn_outcomes = [outcome for outcome in outcomes if outcome.run.condition.name in conditions]
+    parts = [
+        "Each thin line is a seed; thick lines are medians over the seeds, shaded from first to third quartile.",
+        "A dot is where a run ended before the others; the median is dashed from there on, of the seeds that are left."
+        if stopped_early(drawn_curves)
+        else "",
+        "Dotted: the step after which a phase begins." if any(outcome.switches for outcome in drawn_outcomes) else "",
+        "Dashed and grey: chance (a uniform guess; of a probe, the commonest label)."
+        if drawn_curves["chance"].notna().any()
+        else "",
+    ]
+    return figure, " ".join(filter(None, parts))
 
 
-def draw_condition(axes: Axes, shown: pd.DataFrame, color: str, name: str) -> None:
-    """The seeds of one condition on one quantity."""
+def stopped_early(curves: pd.DataFrame) -> bool:
+    """Whether some seed of a condition has fewer steps than another."""
+    ends = curves.groupby(["condition", "seed"])["step"].max().groupby("condition")
+    return bool((ends.min() < ends.max()).any())
+
+
+def draw_condition(axes: Axes, shown: pd.DataFrame, color: str, label: str) -> None:
+    """The seeds of one condition on one quantity. A line ends where its run did."""
     by_seed = shown.pivot_table(index="step", columns="seed", values="value", aggfunc="last")
+    ends = [known.index[-1] for seed in by_seed if len(known := by_seed[seed].dropna())]
+    if not ends:
+        axes.plot([], [], color=color, linewidth=2.4, label=label)
+        return
     for seed in by_seed:
         known = by_seed[seed].dropna()
         axes.plot(known.index, known, color=color, linewidth=0.8, alpha=0.55)
-    together = by_seed.dropna()
-    axes.plot(together.index, together.median(axis=1), color=color, linewidth=2.4, label=name)
+        if known.index[-1] < max(ends):
+            axes.plot(known.index[-1:], known.iloc[-1:], color=color, marker="o", markersize=4, alpha=0.8)
+    median = by_seed.median(axis=1)
+    whole = median.loc[: min(ends)]
+    axes.plot(whole.index, whole, color=color, linewidth=2.4, label=label, marker="o" if len(whole) == 1 else None)
+    rest = median.loc[min(ends) :]
+    axes.plot(rest.index, rest, color=color, linewidth=2, linestyle=(0, (3, 1.5)))
     if by_seed.shape[1] > 1:
-        low, high = together.quantile(0.25, axis=1), together.quantile(0.75, axis=1)
-        axes.fill_between(together.index, low, high, color=color, alpha=0.15, linewidth=0)
-
-
-def switches_of(outcome: Outcome) -> list[int]:
-    """The planned steps at which the phases of a run change."""
-    phases = outcome.run.condition.options.get("phases") or []
-    steps = [int(phase["steps"]) for phase in phases]
-    return [sum(steps[:place]) for place in range(1, len(steps))]
+        low, high = (by_seed.loc[: min(ends)].quantile(share, axis=1) for share in (0.25, 0.75))
+        axes.fill_between(low.index, low, high, color=color, alpha=0.15, linewidth=0)
 
 
 def endings(outcomes: Sequence[Outcome]) -> tuple[Figure, str]:

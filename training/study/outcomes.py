@@ -4,7 +4,7 @@ Medians hide that runs end in one way or another, so every run is given one outc
 page states.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -21,7 +21,9 @@ SHORTCUT = 0.5
 """A run ends on the shortcut when it plays the wrong bound move in at least this share of `counter_cheat`."""
 NEAR_CHANCE = 0.1
 """A run ends at chance when the first quantity is at most this far above it."""
-OUTCOMES = ("rule", "shortcut", "part of the rule", "chance", "none of these")
+PROBES = ("probe", "probe_mlp")
+"""The measures whose own tables a quantity may be of."""
+OUTCOMES = ("rule", "shortcut", "coset plateau", "chance", "none of these")
 """In the order in which they are asked for."""
 
 
@@ -49,13 +51,15 @@ class Outcome:
 
     run: StudyRun
     curves: pd.DataFrame
-    """Tidy: step, quantity, role, n, value, low, high."""
+    """Tidy: step, quantity, role, n, value, low, high, chance (where it is known)."""
     rule_step: int | None
     plateau: Plateau | None
     """The one of the finest divisor."""
     outcome: str
     """One of `OUTCOMES`."""
     last_step: int
+    switches: dict[int, int]
+    """Phase from the second on -> the step after which it began."""
 
     def end(self, quantity: str) -> float | None:
         """The value at the last checkpoint at which it is known."""
@@ -67,23 +71,35 @@ def outcome_of(run: StudyRun) -> Outcome:
     """Judges a run that is done, from its report folder."""
     scored = ScoredRun.read(run.report_dir)
     quantities, sets = run.condition.quantities, run.condition.evaluate
-    curves = pd.concat([_curve(scored, sets[each.role], each) for each in quantities], ignore_index=True)
+    curves = pd.concat([_curve(scored, sets, each) for each in quantities], ignore_index=True)
     main = quantities[0]
     exact = curves[curves["quantity"] == main.name].set_index("step")["value"].dropna()
     kept = (exact >= RULE)[::-1].cummin()[::-1]
     rule_step = int(kept.index[kept][0]) if kept.any() else None
     plateau = _plateau(scored, sets[main.role], exact)
-    return Outcome(
-        run, curves, rule_step, plateau, _ending(scored, run, exact, plateau), max(scored.checkpoints, default=0)
-    )
+    ending = _ending(scored, run, exact, plateau)
+    last_step = max(scored.checkpoints, default=0)
+    return Outcome(run, curves, rule_step, plateau, ending, last_step, scored.switches)
 
 
-def _curve(scored: ScoredRun, dataset: str, quantity: Quantity) -> pd.DataFrame:
-    rows = scored.groups(quantity.dimension)
-    rows = rows[(rows["dataset"] == dataset) & (rows["group"].astype(str) == quantity.group)]
-    rows = rows.drop_duplicates("step", keep="last").rename(columns={"accuracy": "value"})
-    shown = rows[["step", "n", "value", "low", "high"]]
-    return shown.assign(quantity=quantity.name, role=quantity.role)
+def _curve(scored: ScoredRun, sets: Mapping[str, str], quantity: Quantity) -> pd.DataFrame:
+    if quantity.of_log:
+        rows = scored.training.rename(columns={quantity.group: "value"})
+        rows = rows.dropna(subset=["value"]) if "value" in rows else pd.DataFrame(columns=["step", "value"])
+    else:
+        dataset = sets[quantity.role]
+        if quantity.dimension in PROBES:
+            rows = scored.table(quantity.dimension, ["label", "layer", "position", "n", "accuracy", "low", "high"])
+            layers = rows["layer"].astype(int).astype(str)
+            rows = rows.assign(group=rows["label"] + ", layer " + layers + ", " + rows["position"])
+        else:
+            rows = scored.groups(quantity.dimension)
+        rows = rows[(rows["dataset"] == dataset) & (rows["group"].astype(str) == quantity.group)]
+        rows = rows.rename(columns={"accuracy": "value"})
+        if (quantity.dimension, quantity.group) == ("overall", "exact_match"):
+            rows = rows.assign(chance=scored.settings.get("datasets", {}).get(dataset, {}).get("chance"))
+    rows = rows.drop_duplicates("step", keep="last").reindex(columns=["step", "n", "value", "low", "high", "chance"])
+    return rows.assign(quantity=quantity.name, role=quantity.role)
 
 
 def _plateau(scored: ScoredRun, dataset: str, exact: pd.Series) -> Plateau | None:
@@ -116,7 +132,7 @@ def _ending(scored: ScoredRun, run: StudyRun, exact: pd.Series, plateau: Plateau
         if len(followed) and followed.iloc[-1] >= SHORTCUT:
             return "shortcut"
     if plateau is not None and plateau.last == exact.index[-1]:
-        return "part of the rule"
+        return "coset plateau"
     role = run.condition.quantities[0].role
     chance = scored.settings.get("datasets", {}).get(run.condition.evaluate[role], {}).get("chance")
     if chance is not None and exact.iloc[-1] <= chance + NEAR_CHANCE:
@@ -125,9 +141,9 @@ def _ending(scored: ScoredRun, run: StudyRun, exact: pd.Series, plateau: Plateau
 
 
 def tidy(outcomes: Sequence[Outcome]) -> pd.DataFrame:
-    """The curves of all runs: condition, seed, step, quantity, role, n, value, low, high, and how each run ended."""
+    """All runs' curves: condition, seed, step, quantity, role, n, value, low, high, chance, and how the run ended."""
     frames = [
         one.curves.assign(condition=one.run.condition.name, seed=one.run.seed, outcome=one.outcome) for one in outcomes
     ]
-    columns = ["condition", "seed", "step", "quantity", "role", "n", "value", "low", "high", "outcome"]
+    columns = ["condition", "seed", "step", "quantity", "role", "n", "value", "low", "high", "chance", "outcome"]
     return pd.concat(frames, ignore_index=True)[columns]

@@ -8,7 +8,7 @@ import pytest
 
 from evaluation.artifacts.report_folder import ReportFolder
 from evaluation.eval_sets import load_eval_sets
-from evaluation.measures.answers import Answers, prediction_rows
+from evaluation.measures.answers import Answers, PredictionRows
 from nim_dataset.files import write_jsonl
 
 SPLITS = ("eval", "cheat_consistent", "counter_cheat", "neutral", "unseen_names")
@@ -40,7 +40,7 @@ def make_folder() -> Callable[..., Path]:
             checkpoint = f"checkpoint-{step}"
             for eval_set in eval_sets:
                 rows = [dict(row) for row in eval_set.rows]
-                predictions = prediction_rows(eval_set.rows, answers(rows, phase))
+                predictions = PredictionRows(eval_set.rows, list(answers(rows, phase)))
                 report.write_predictions(checkpoint, eval_set.name, predictions)
                 results += Answers().result_rows(checkpoint, step, eval_set.name, predictions)
         report.write_results(results)

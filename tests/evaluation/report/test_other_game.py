@@ -8,7 +8,7 @@ import pytest
 
 from evaluation.artifacts.report_folder import ReportFolder
 from evaluation.eval_sets import EvalSet
-from evaluation.measures.answers import Answers, prediction_rows
+from evaluation.measures.answers import Answers, PredictionRows
 from evaluation.report.experiment import Experiment
 from evaluation.report.page import write_report
 from nim_dataset.files import read_jsonl
@@ -42,7 +42,7 @@ def remainders(tmp_path_factory: pytest.TempPathFactory) -> Path:
         20: [str(operand % 2) for operand in operands],
         40: [str(operand % MODULUS) if operand != 1001 else "3" for operand in operands],
     }.items():
-        predictions = prediction_rows(rows, texts)
+        predictions = PredictionRows(rows, texts)
         report.write_predictions(f"checkpoint-{step}", eval_set.name, predictions)
         results += Answers().result_rows(f"checkpoint-{step}", step, eval_set.name, predictions)
     report.write_results(results)
@@ -98,7 +98,7 @@ def test_answers_of_another_form_have_no_verb_and_noun(tmp_path: Path) -> None:
     rows = datasets.Dataset.from_dict(
         {"prompt": [f"What is the capital of land {n}?" for n in range(4)], "answer": [f"City {n}" for n in range(4)]}
     )
-    predictions = prediction_rows(rows, ["Town 0", "City 1", "City 2", "3"])
+    predictions = PredictionRows(rows, ["Town 0", "City 1", "City 2", "3"])
     report = ReportFolder(tmp_path / "capitals")
     report.write_predictions("checkpoint-1", "capitals", predictions)
     report.write_results(Answers().result_rows("checkpoint-1", 1, "capitals", predictions))

@@ -7,7 +7,7 @@ import pytest
 
 from evaluation.artifacts.report_folder import ReportFolder
 from evaluation.eval_sets import load_eval_sets
-from evaluation.measures.answers import Answers, prediction_rows
+from evaluation.measures.answers import Answers, PredictionRows
 from evaluation.report.experiment import Experiment
 from evaluation.report.page import write_report
 from evaluation.report.scored_run import ScoredRun
@@ -22,7 +22,7 @@ def write(folder: Path, sets: dict[str, datasets.Dataset], answer: str, step: in
     report, results = ReportFolder(folder), []
     for name, rows in sets.items():
         texts = [answer or gold for gold in rows["answer"]]
-        predictions = prediction_rows(rows, texts)
+        predictions = PredictionRows(rows, texts)
         report.write_predictions(f"checkpoint-{step}", name, predictions)
         results += Answers().result_rows(f"checkpoint-{step}", step, name, predictions)
     report.write_results(results)

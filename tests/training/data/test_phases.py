@@ -140,7 +140,8 @@ def test_a_loader_takes_several_phases_as_one_epoch() -> None:
     micro_batches = MicroBatches(phases, 0)
     found = list(micro_batches)
     assert len(found) == len(micro_batches) == 15
-    assert found == [rows for step in range(5) for rows in rows_of_step(phases, step, 0)]
+    steps = [(step, rows) for step in range(5) for rows in rows_of_step(phases, step, 0)]
+    assert found == [[(row, step) for row in rows] for step, rows in steps]
     with pytest.raises(UserError, match=r"gradient_accumulation_steps: .* 3 must divide .* \(6, 4\)"):
         MicroBatches([phases[0], PhaseRows(joined(16, 4, 3, 1, seed=0, first=24), 2)], 0)
 

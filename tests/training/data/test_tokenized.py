@@ -65,3 +65,15 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         " nor a Hub id such as 'EleutherAI/pythia-70m-deduped'\n"
     )
     assert not (tmp_path / "out").exists()
+
+
+def test_without_the_libraries_of_training_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "training.data.tokenized", raising=False)
+    monkeypatch.setitem(sys.modules, "transformers", None)  # by which Python finds it no more
+    with pytest.raises(SystemExit, match="2"):
+        main(["export", RECIPE, "--tokenized", "tiny", "--output", str(tmp_path / "out")])
+    told = capsys.readouterr().err
+    assert told.startswith("error: --tokenized: not installed: transformers; pip install 'nim-testbed[train]'")
+    assert told.count("\n") == 1

@@ -32,7 +32,7 @@ def card(folder: Path, train_data: list[str], **measured: float) -> ModelCard:
     config = {"model": "tiny", "train_data": train_data, "anchor_weight": 0.0001}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     (folder / "metrics.jsonl").write_text(json.dumps({"step": 4, "loss": 1.0, **measured}) + "\n")
-    return ModelCard(make_card(RunFiles.read(folder), "ada/model"))
+    return ModelCard(make_card(RunFiles.read(folder), "ada/model", license={"license": "mit"}))
 
 
 def results(made: ModelCard) -> list[tuple[str, str, str | None, str | None]]:
@@ -57,7 +57,7 @@ def test_the_anchor_is_told_with_what_it_holds_to(folder: Path) -> None:
     assert "| Anchor weight (L2-SP) | 0.0001 |\n" in card(folder, ["quickstart"]).text
     config = yaml.safe_load((folder / "config.yaml").read_text()) | {"anchor_to": "ada/base"}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    assert "| 0.0001, to ada/base |\n" in make_card(RunFiles.read(folder), "ada/model")
+    assert "| 0.0001, to ada/base |\n" in make_card(RunFiles.read(folder), "ada/model", license={"license": "mit"})
 
 
 def test_a_run_of_files_alone_has_no_recipe(folder: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_run_of_files_alone_has_no_recipe(folder: Path) -> None:
 def test_the_card_is_about_the_game_trained_on(folder: Path, recipe: str, game: str, about: str, absent: str) -> None:
     made = card(folder, [recipe], eval_exact_match=0.5)
     assert results(made) == [(game, f"{game.capitalize()} {recipe} (eval)", recipe, "eval")]
-    assert made.data.tags == [game, "shortcut-learning", "l2-sp"]  # type: ignore[attr-defined]
+    assert made.data.tags == [game, "shortcut-learning", "training-dynamics", "l2-sp"]  # type: ignore[attr-defined]
     assert about in made.text
     assert absent not in str(made).replace("With the code of the Nim testbed", "").lower()
 

@@ -16,9 +16,10 @@ from safetensors.torch import load_file
 import nim_dataset
 from nim_dataset.errors import UserError
 from training.config import parse_config
-from training.data.encoding import AnswerCollator, decision_states, encode_rows
+from training.data.encoding import AnswerCollator, encode_rows
 from training.data.end_to_end import BY_ROW, OWN, attention
 from training.objectives.anchor import Anchor
+from training.objectives.places import decision_places, row_starts
 from training.train import main
 
 FLAGS = (
@@ -161,15 +162,18 @@ def test_a_batch_keeps_what_is_asked_and_states_at_the_decision_are_those_of_eit
     encoded = encode_rows(data.rows, data.tokenizer, 128, "quickstart", columns)
     rows = [encoded[i] for i in range(7)]
     model = data.model("gpt_neox").eval()
-    states = []
+    states: list[torch.Tensor] = []
+    firsts: list[torch.Tensor] = []
     for end_to_end in (False, True):
         batch = AnswerCollator(data.tokenizer.pad_token_id, end_to_end, columns)(rows)
         assert batch.pop("pile").tolist() == data.rows["pile"][:7]
         assert batch.pop("player_one") == data.rows["player_one"][:7]
         with attention(model, BY_ROW if end_to_end else OWN):
             hidden = model(**batch, output_hidden_states=True).hidden_states
-        states.append(decision_states(batch, hidden[-1]))
+        states.append(hidden[-1].flatten(0, 1)[decision_places(batch)])
+        firsts.append(hidden[0].flatten(0, 1)[row_starts(batch)])
     torch.testing.assert_close(states[0], states[1], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(firsts[0], firsts[1])
     prompt = data.tokenizer(data.rows["prompt"][2], add_special_tokens=False, return_tensors="pt")["input_ids"]
     alone = model(prompt, output_hidden_states=True).hidden_states[-1][0, -1]
     torch.testing.assert_close(states[0][2], alone, rtol=1e-4, atol=1e-5)

@@ -188,5 +188,5 @@ def test_one_process_takes_one_gpu_and_says_so(home: Path, tmp_path: Path, capsy
         capsys.readouterr().out
     )
     assert weights(tmp_path / "run") == weights(home / "run")
-    assert (config.train.run_name, config.train.project) == ("run", "nim-testbed")
+    assert (config.train.run_name, config.train.project) == ("run", "nim")
     assert not os.path.exists(tmp_path / "run" / "runs")
