@@ -14,11 +14,13 @@ from nim_dataset import load_source, score_answer
 
 
 @task
-def nim(recipe: str = "quickstart", split: str = "eval") -> Task:
+def nim(recipe: str | int | list[str] = "quickstart", split: str = "eval") -> Task:
     """Every row of a split: the model writes its answer, which is scored as `evaluation/sweep.py` scores it.
 
-    A sample's metadata are the other columns of its row. Raises `UserError` for an unknown recipe or split.
+    `recipe` is `357`, or `cheating,cheat_prob=0.9`, which Inspect's command line makes a number and a list. A sample's
+    metadata are the other columns of its row. Raises `UserError` for an unknown recipe or split.
     """
+    recipe = ",".join(recipe) if isinstance(recipe, list) else recipe
     samples = [
         Sample(id=number, input=row.pop("prompt"), target=row.pop("answer"), metadata=row)
         for number, row in enumerate(load_source(f"{recipe}:{split}").to_list())
