@@ -3,6 +3,7 @@
 
 import copy
 import json
+from typing import Any
 
 import fsspec
 import pytest
@@ -24,7 +25,7 @@ def test_a_space_before_the_answer_changes_nothing_else():
     assert [split.wrong.count for split in generated_splits(get_config("mod3", answer_prefix=" "))] == [0, 0]
 
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "per_device_train_batch_size": 8,
     "learning_rate": 1e-2,
     "logging_steps": 1,
@@ -73,8 +74,9 @@ def test_sft_trainer_trains_on_prompt_and_completion(trained):
 
 def test_grpo_trainer_is_rewarded_for_right_answers(trained, tmp_path):
     rows = load("cheating", "train", n_train=320).select_columns(["prompt", "answer"])
-    before = copy.deepcopy(trained.model.state_dict())
-    seen = []
+    model = trained.model
+    before = copy.deepcopy(model.state_dict())
+    seen: list[tuple[str, str, str, float]] = []
 
     def exact_match(prompts, completions, answer, **columns):
         rewards = exact_match_reward(completions, answer, **columns)
@@ -82,9 +84,7 @@ def test_grpo_trainer_is_rewarded_for_right_answers(trained, tmp_path):
         return rewards
 
     settings = GRPOConfig(str(tmp_path), max_steps=3, num_generations=8, max_completion_length=4, **SETTINGS)
-    trainer = GRPOTrainer(
-        trained.model, exact_match, settings, train_dataset=rows, processing_class=trained.processing_class
-    )
+    trainer = GRPOTrainer(model, exact_match, settings, train_dataset=rows, processing_class=trained.processing_class)
     trainer.train()
     logged = [entry["rewards/exact_match/mean"] for entry in trainer.state.log_history if "loss" in entry]
     assert len(logged) == 3
@@ -94,4 +94,4 @@ def test_grpo_trainer_is_rewarded_for_right_answers(trained, tmp_path):
     for prompt, completion, answer, reward in seen:
         assert answer == answers[prompt]
         assert reward == (completion.strip() == answer)
-    assert any((before[name] != weight).any() for name, weight in trainer.model.state_dict().items())
+    assert any((before[name] != weight).any() for name, weight in model.state_dict().items())

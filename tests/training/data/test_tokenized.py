@@ -37,7 +37,8 @@ def test_the_tokens_are_those_of_training(data: Any, exported: Path, tmp_path: P
     for split, rows in load("345678", n_train=8200, n_eval=40).items():
         expected = encode_rows(rows, data.tokenizer, 256, split)
         assert len(found[split]) == len(expected)
-        for row, item in zip(found[split], expected, strict=True):
+        for i, row in enumerate(found[split]):
+            item = expected[i]
             ids, answer_tokens = item["input_ids"].tolist(), item["answer_tokens"]
             assert row["input_ids"] == ids
             assert row["labels"] == [-100] * (len(ids) - answer_tokens) + ids[-answer_tokens:]
