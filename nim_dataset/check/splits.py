@@ -12,16 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from nim_dataset.config import Position, Recipe
-from nim_dataset.errors import UserError
-from nim_dataset.files import read_jsonl
 from nim_dataset.games import parse_prompts
 from nim_dataset.rows import generate
-from nim_dataset.sources import check_row
+from nim_dataset.sources import read_batches
 
 NUMBER = re.compile(r"-?[0-9]+")
 SHOWN_LINES = 10
-# Rows that are taken in at once: so many, or of so many characters.
-BATCH, BATCH_CHARACTERS = 8192, 2**24
 
 Rows = tuple[list[int], list[str], list[str]]
 """Line numbers in a file, or positions from 1 in a generated split; prompts; answers."""
@@ -141,23 +137,8 @@ def generated_splits(config: Recipe) -> list[Split]:
 def read_file(name: str, path: Path, config: Recipe | None) -> Split:
     """A JSONL file with prompt and answer; raises `UserError` with file and line for what is no such row."""
 
-    def batches() -> Iterator[Rows]:
-        rows: Rows = ([], [], [])
-        characters = 0
-        for number, row in read_jsonl(path):
-            check_row(row, f"{path}, line {number}")
-            numbers, prompts, answers = rows
-            numbers.append(number)
-            prompts.append(row["prompt"])
-            answers.append(row["answer"])
-            characters += len(row["prompt"]) + len(row["answer"])
-            if len(numbers) == BATCH or characters > BATCH_CHARACTERS:
-                yield rows
-                rows, characters = ([], [], []), 0
-        if rows[0]:
-            yield rows
-
-    split = Split.of(name, batches(), config)
-    if not split.rows:
-        raise UserError(f"{path}: the file has no rows")
-    return split
+    batches = (
+        (list(rows), [row["prompt"] for row in rows.values()], [row["answer"] for row in rows.values()])
+        for rows in read_batches(path)
+    )
+    return Split.of(name, batches, config)
