@@ -226,10 +226,10 @@ def main() -> None:
             "plain, to Arrow, all columns": plain_arrow,
             "to Arrow, all columns": arrow_rows,
         }
-        spent = times(ways, folder, args.repeats)
-        for name, seconds in spent.items():
+        measured_ways = times(ways, folder, args.repeats)
+        for name, seconds in measured_ways.items():
             median = statistics.median(seconds)
-            ratio = statistics.median(spent[f"plain, {name.removeprefix('plain, ')}"]) / median
+            ratio = statistics.median(measured_ways[f"plain, {name.removeprefix('plain, ')}"]) / median
             spread = f"{seconds[0]:.3f}-{seconds[-1]:.3f}"
             print(f"{name:<45}{median:>8.3f}{spread:>14}{rows / median:>12,.0f}{ratio:>7.1f}x")
 

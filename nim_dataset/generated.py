@@ -91,7 +91,9 @@ class GeneratedFile:
             first += 1
 
     def _piece(self, index: int) -> bytes | None:
-        """Piece number `index`; None after the last."""
+        """Piece number `index`; None after the last. Raises `ValueError` when the interpreter ends."""
+        if ENDING.is_set():
+            raise ValueError(f"nim://.../{self.path.split}.{self.path.kind} is read no further: the interpreter ends")
         with self._lock:
             while index >= len(self._ends):
                 try:
@@ -253,16 +255,19 @@ class Reader(io.RawIOBase):
         return data
 
 
+ENDING = threading.Event()
+"""Whether the interpreter ends."""
 OPEN_FILES: "weakref.WeakSet[OpenFile]" = weakref.WeakSet()
 
 
 @atexit.register
 def close_files() -> None:
-    """Waits for reads that are going on, and refuses later ones.
+    """Ends reads that are going on after the piece that they are at, waits for them, and refuses later ones.
 
     Arrow reads ahead in threads of its own: one that is in Python when the interpreter ends takes the process with it
     ("terminate called without an active exception", https://github.com/apache/arrow/issues/45214).
     """
+    ENDING.set()
     for file in list(OPEN_FILES):
         file.close()
 

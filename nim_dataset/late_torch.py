@@ -60,7 +60,7 @@ def wait_for_torch() -> None:
     def later(function: Any) -> Any:
         return lambda value: function(value) if "torch" in sys.modules else value
 
-    iterable_dataset.IterableDataset.__init__ = make_stream  # type: ignore[method-assign]
+    iterable_dataset.IterableDataset.__init__ = make_stream
     iterable_dataset._maybe_add_torch_iterable_dataset_parent_class = later(finder.add_parent)
     iterable_dataset._maybe_share_with_torch_persistent_workers = later(finder.share)
     sys.meta_path.insert(0, finder)
