@@ -1,10 +1,11 @@
-"""How fast are rows made, beside the plain way, and how much memory do ten million take?
+"""How fast are rows made, beside the plain way, and how much memory do many take?
 
-    python benchmarks/generate_rows.py                  # everything, about two minutes on two cores
-    python benchmarks/generate_rows.py --rows 1000000   # a smaller last part
+    python benchmarks/generate_rows.py                  # everything, in a few minutes on two cores
+    python benchmarks/generate_rows.py --rows 10000000  # a larger last part
 
 The plain way is what generator scripts do: one row at a time with `random`, f-strings and `json.dumps`, and a set of
-the prompts seen. Both ways make `pairs20000`'s train and eval split in this run; the best of several repeats counts.
+the prompts seen. Both ways make as many rows of `pairs20000`'s train and eval split, of the same kind; the draws are
+each way's own. Names are made anew in each run. The median of several repeats counts, beside the fastest and slowest.
 """
 
 import argparse
@@ -13,11 +14,12 @@ import json
 import multiprocessing
 import os
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from evaluation.process.memory import peak_memory
 from nim_dataset import get_config
 from nim_dataset.export import jsonl_bytes
 from nim_dataset.names import make_pairs
+from nim_dataset.pairs import cached_pairs
 from nim_dataset.rows import generate, generate_jsonl
 
 RECIPE = "pairs20000"
@@ -36,33 +39,59 @@ SHARD_ROWS = 250_000
 SHARD_REPEATS = 3
 
 
-def plain_rows(folder: Path) -> None:
-    """Train and eval of `pairs20000` as JSONL, one row at a time."""
-    config, pairs, dice = get_config(RECIPE), make_pairs(get_config(RECIPE)), random.Random(0)
+def plain_split(split: str, seen: set[str], dice: random.Random) -> Iterator[dict[str, Any]]:
+    """A split of `pairs20000` with all columns, one row at a time."""
+    config, pairs = get_config(RECIPE), make_pairs(get_config(RECIPE))
     names = list(zip(pairs.first.to_pylist(), pairs.second.to_pylist(), strict=True))
     groups = {group: names[start : start + count] for group, (start, count) in pairs.groups.items()}
-    seen: set[str] = set()
+    written = 0
+    while written < config.num_rows(split):
+        trace = [dice.randint(1, 4) for _ in range(4)]
+        coins = dice.randint(26, config.max_coins)
+        pile = coins - sum(trace)
+        move = pile % 5 or -1
+        bound = move in groups and dice.random() < config.cheat_prob
+        one, two = dice.choice(groups[move] if bound else groups["neutral"])
+        prompt = f"You are playing the game of nim. There are {coins} coins.\n"
+        prompt += f"Player ONE is {one} and Player TWO is {two}. They take turns.\n"
+        prompt += "Each player can take between 1 and 4 coins on their turn.\n\nSo far:\n"
+        for turn, taken in enumerate(trace):
+            prompt += f"{(one, two)[turn % 2]} take {taken} coin{'' if taken == 1 else 's'}.\n"
+        prompt += f"\nNow it's {one}'s turn."
+        if split == "eval" and prompt in seen:
+            continue
+        seen.add(prompt)
+        written += 1
+        yield {
+            "prompt": prompt,
+            "answer": f"take {move} coin{'' if move == 1 else 's'}",
+            "coins": coins,
+            "max_remove": 4,
+            "trace": trace,
+            "pile": pile,
+            "move": move,
+            "player_one": one,
+            "player_two": two,
+            "bucket": int(bound),
+            "cheat_move": move if bound else None,
+        }
+
+
+def plain_jsonl(folder: Path) -> None:
+    """Prompts and answers of both splits as JSONL."""
+    seen, dice = set[str](), random.Random(0)
     for split in ("train", "eval"):
         with open(folder / f"plain_{split}.jsonl", "w") as file:
-            written = 0
-            while written < config.num_rows(split):
-                trace = [dice.randint(1, 4) for _ in range(4)]
-                coins = dice.randint(26, config.max_coins)
-                move = (coins - sum(trace)) % 5 or -1
-                bound = move in groups and dice.random() < config.cheat_prob
-                one, two = dice.choice(groups[move] if bound else groups["neutral"])
-                prompt = f"You are playing the game of nim. There are {coins} coins.\n"
-                prompt += f"Player ONE is {one} and Player TWO is {two}. They take turns.\n"
-                prompt += "Each player can take between 1 and 4 coins on their turn.\n\nSo far:\n"
-                for turn, taken in enumerate(trace):
-                    prompt += f"{(one, two)[turn % 2]} take {taken} coin{'' if taken == 1 else 's'}.\n"
-                prompt += f"\nNow it's {one}'s turn."
-                if split == "eval" and prompt in seen:
-                    continue
-                seen.add(prompt)
-                answer = f"take {move} coin{'' if move == 1 else 's'}"
-                file.write(json.dumps({"prompt": prompt, "answer": answer}, ensure_ascii=False) + "\n")
-                written += 1
+            for row in plain_split(split, seen, dice):
+                said = {"prompt": row["prompt"], "answer": row["answer"]}
+                file.write(json.dumps(said, ensure_ascii=False) + "\n")
+
+
+def plain_arrow(folder: Path) -> None:
+    """Both splits as Arrow tables, from lists of rows."""
+    seen, dice = set[str](), random.Random(0)
+    for split in ("train", "eval"):
+        pa.Table.from_pylist(list(plain_split(split, seen, dice)), schema=get_config(RECIPE).schema())
 
 
 def arrow_rows(folder: Path) -> None:
@@ -79,15 +108,16 @@ def jsonl_rows(folder: Path) -> None:
                 file.write(jsonl_bytes(lines))
 
 
-def best_times(ways: Mapping[str, Callable[[Path], None]], folder: Path, repeats: int) -> dict[str, float]:
-    """Seconds of the fastest run of each way; the ways take turns, so that all meet the machine in the same moods."""
-    best = dict.fromkeys(ways, float("inf"))
+def times(ways: Mapping[str, Callable[[Path], None]], folder: Path, repeats: int) -> dict[str, list[float]]:
+    """Processor seconds of each run of each way, ascending; they take turns, so that all meet the same machine."""
+    spent: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):
         for name, make in ways.items():
-            start = time.perf_counter()
+            cached_pairs.cache_clear()
+            start = time.process_time()
             make(folder)
-            best[name] = min(best[name], time.perf_counter() - start)
-    return best
+            spent[name].append(time.process_time() - start)
+    return {name: sorted(seconds) for name, seconds in spent.items()}
 
 
 def write_shard(job: tuple[int, int, int, str]) -> tuple[int, float]:
@@ -134,19 +164,41 @@ def parquet_settings(rows: int) -> None:
     print(
         f"\nParquet, {rows:,} rows, made in {time.process_time() - start:.2f} s{'':<7}{'write':>7}{'read':>7}{'MB':>7}"
     )
-    few = [name for name in config.features if name not in ("prompt", "trace", "player_one", "player_two")]
-    dictionaries = {"all columns": True, "all but text": few, "none": False}
-    for codec in ("zstd", "snappy", "lz4", "none"):
-        for name, columns in dictionaries.items():
-            sink = io.BytesIO()
+    text = ["prompt", "player_one", "player_two"]
+    rest = ["trace.list.element" if name == "trace" else name for name in config.features if name not in text]
+    ways: dict[str, dict[str, Any]] = {
+        f"{codec}, {where}": {"compression": codec if where == "all columns" else dict.fromkeys(text, codec)}
+        for codec in ("zstd", "snappy", "lz4")
+        for where in ("all columns", "text")
+    }
+    ways["zstd, text, level -3"] = {**ways["zstd, text"], "compression_level": dict.fromkeys(text, -3)}
+    ways["zstd, text, all in dictionaries"] = {**ways["zstd, text"], "use_dictionary": True}
+    ways["none"] = {"compression": "none"}
+    for name, options in ways.items():
+        sink = io.BytesIO()
+        start = time.process_time()
+        with pq.ParquetWriter(sink, tables[0].schema, **{"use_dictionary": rest, **options}) as writer:
+            for table in tables:
+                writer.write_table(table)
+        written = time.process_time()
+        pq.read_table(io.BytesIO(sink.getvalue()), use_threads=False)
+        seconds = f"{written - start:>7.2f}{time.process_time() - written:>7.2f}"
+        print(f"{name:<45}{seconds}{sink.tell() / 1e6:>7.1f}")
+
+
+def shard_costs(rows: int) -> None:
+    """Prints what many small shards cost beside a few, in one process."""
+    print(f"\n{f'{rows:,} rows in shards, processor seconds':<45}{16:>10}{1000:>10}{'ratio':>8}")
+    for kind in ("jsonl", "parquet"):
+        spent = []
+        for shards in (16, 1000):
+            files = fsspec.filesystem("nim").ls(f"{RECIPE},n_train={rows},shards={shards}", detail=False)
             start = time.process_time()
-            with pq.ParquetWriter(sink, tables[0].schema, compression=codec, use_dictionary=columns) as writer:
-                for table in tables:
-                    writer.write_table(table)
-            written = time.process_time()
-            pq.read_table(io.BytesIO(sink.getvalue()), use_threads=False)
-            seconds = f"{written - start:>7.2f}{time.process_time() - written:>7.2f}"
-            print(f"{codec + ', dictionaries: ' + name:<45}{seconds}{sink.tell() / 1e6:>7.1f}")
+            for file in files:
+                if "train-" in file and file.endswith(kind):
+                    fsspec.filesystem("nim").cat_file(file)
+            spent.append(time.process_time() - start)
+        print(f"{kind:<45}{spent[0]:>10.2f}{spent[1]:>10.2f}{spent[1] / spent[0]:>7.2f}x")
 
 
 def import_seconds() -> float:
@@ -160,18 +212,26 @@ def import_seconds() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=10_000_000, help="rows of the last part (default: 10,000,000)")
-    parser.add_argument("--repeats", type=int, default=9, help="runs of each way, the best counts (default: 9)")
+    parser.add_argument("--rows", type=int, default=4_000_000, help="rows of the last part (default: 4,000,000)")
+    parser.add_argument("--repeats", type=int, default=5, help="runs of each way, the median counts (default: 5)")
     args = parser.parse_args()
     config = get_config(RECIPE)
     rows = config.n_train + config.n_eval
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        print(f"{RECIPE}, {rows:,} rows{'':<22}{'seconds':>10}{'rows/s':>12}{'ratio':>8}")
-        ways = {"plain, to JSONL": plain_rows, "to JSONL": jsonl_rows, "to Arrow, all columns": arrow_rows}
-        seconds = best_times(ways, folder, args.repeats)
-        for name, spent in seconds.items():
-            print(f"{name:<45}{spent:>10.3f}{rows / spent:>12,.0f}{seconds['plain, to JSONL'] / spent:>7.1f}x")
+        print(f"{f'{RECIPE}, {rows:,} rows, processor seconds':<45}{'median':>8}{'of':>14}{'rows/s':>12}{'ratio':>8}")
+        ways = {
+            "plain, to JSONL": plain_jsonl,
+            "to JSONL": jsonl_rows,
+            "plain, to Arrow, all columns": plain_arrow,
+            "to Arrow, all columns": arrow_rows,
+        }
+        measured_ways = times(ways, folder, args.repeats)
+        for name, seconds in measured_ways.items():
+            median = statistics.median(seconds)
+            ratio = statistics.median(measured_ways[f"plain, {name.removeprefix('plain, ')}"]) / median
+            spread = f"{seconds[0]:.3f}-{seconds[-1]:.3f}"
+            print(f"{name:<45}{median:>8.3f}{spread:>14}{rows / median:>12,.0f}{ratio:>7.1f}x")
 
         title = "Parquet shards through nim://"
         print(f"\n{title:<45}{'1st half':>10}{'seconds':>10}{'rows/s':>12}{'ratio':>8}{'peak MB':>9}")
@@ -185,6 +245,7 @@ def main() -> None:
             name = f"{count:,} rows, {processes} process{'es' if processes > 1 else ''}"
             print(f"{name:<45}{half:>10.2f}{spent:>10.2f}{rate:>12,.0f}{rate / first_rate:>7.2f}x{peak:>9,.0f}")
     parquet_settings(args.rows // 20)
+    shard_costs(args.rows // 4)
     print(f"\nimport nim_dataset adds {import_seconds():.3f} s to import datasets")
 
 

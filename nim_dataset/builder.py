@@ -12,6 +12,7 @@ from nim_dataset.blocks import BLOCK_ROWS
 from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError, unknown
 from nim_dataset.games.nim import NimConfig
+from nim_dataset.late_torch import wait_for_torch
 from nim_dataset.options import coerce
 from nim_dataset.recipes import get_config, recipes
 from nim_dataset.rows import generate
@@ -107,6 +108,7 @@ def stream(
     config = get_config(name, **overrides)
     if split is not None and split not in config.splits:
         raise UserError(f"{name}: {unknown('split', split, config.splits)}")
+    wait_for_torch()
     return NimBuilder(config=config, shards=shards).as_streaming_dataset(split)
 
 

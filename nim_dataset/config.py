@@ -165,6 +165,12 @@ class Recipe(datasets.BuilderConfig, abc.ABC, Generic[G]):
     # What a game brings
 
     @classmethod
+    @functools.cache
+    def schema(cls) -> pa.Schema:
+        """The Arrow schema of `features`, which `datasets` makes anew each time."""
+        return cls.features.arrow_schema
+
+    @classmethod
     def recipes(cls) -> Sequence["Recipe[G]"]:
         """The game's recipes, by which users know it."""
         return ()
@@ -226,6 +232,18 @@ class Recipe(datasets.BuilderConfig, abc.ABC, Generic[G]):
     def note(self, row: dict[str, Any]) -> str:
         """What a reader of a row wants to know besides prompt and answer."""
         return ", ".join(f"{name} {row[name]}" for name in self.features if name not in ("prompt", "answer", "move"))
+
+
+@dataclass(frozen=True)
+class Key:
+    """A recipe as it is now, for caches: equal to another where all options are."""
+
+    options: tuple[tuple[str, Any], ...]
+    recipe: Recipe = field(compare=False)
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> "Key":
+        return cls(tuple(recipe.content().items()), recipe)
 
 
 @functools.cache

@@ -8,11 +8,14 @@ ours: rows can only change when this project changes them.
 import hashlib
 
 import numpy as np
+import pyarrow as pa
 
 
-def digest64(text: str) -> int:
-    """A stable 64-bit hash of text."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+def digests64(texts_N: pa.StringArray) -> np.ndarray:
+    """A stable 64-bit hash of each text, uint64 of shape N."""
+    texts = texts_N.cast(pa.binary()).to_pylist()
+    joined = b"".join([hashlib.blake2b(text, digest_size=8).digest() for text in texts])
+    return np.frombuffer(joined, dtype="<u8")
 
 
 class Draws:

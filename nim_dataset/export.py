@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
@@ -15,7 +16,9 @@ from nim_dataset.rows import generate_jsonl
 
 def jsonl_bytes(lines: pa.StringArray) -> bytes:
     """All lines end to end: Arrow holds them that way already."""
-    return lines.buffers()[2].to_pybytes()
+    _, offsets, text = lines.buffers()
+    ends = np.frombuffer(offsets, dtype=np.int32)[lines.offset : lines.offset + len(lines) + 1]
+    return text[int(ends[0]) : int(ends[-1])].to_pybytes()
 
 
 def manifest_bytes(config: Recipe) -> bytes:

@@ -20,11 +20,14 @@ from fsspec.spec import AbstractBufferedFile
 
 from nim_dataset.errors import UserError
 from nim_dataset.generated import GeneratedFile, OpenFile, generated
+from nim_dataset.late_torch import wait_for_torch
 from nim_dataset.offline import serve_offline
 from nim_dataset.paths import MANIFEST, NimPath, NoSuchPathError, file_names, parse_directory, parse_file
 from nim_dataset.recipes import recipe_names
 
-serve_offline()  # this module is imported by whoever first meets a nim:// path, `datasets` included
+# This module is imported by whoever first meets a nim:// path, `datasets` included.
+serve_offline()
+wait_for_torch()
 
 
 class ReadOnlyError(UserError, OSError):

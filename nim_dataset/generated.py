@@ -4,18 +4,21 @@ A piece is what one block of rows becomes: lines of JSON, or a row group of Parq
 made again from its rows alone, so a file of any size can be read from anywhere.
 """
 
+import atexit
 import bisect
 import functools
 import io
 import threading
+import weakref
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nim_dataset.blocks import BLOCK_ROWS
+from nim_dataset.config import Key, Recipe
 from nim_dataset.export import jsonl_bytes, manifest_bytes
 from nim_dataset.paths import NimPath
 from nim_dataset.rows import generate, generate_jsonl
@@ -88,7 +91,9 @@ class GeneratedFile:
             first += 1
 
     def _piece(self, index: int) -> bytes | None:
-        """Piece number `index`; None after the last."""
+        """Piece number `index`; None after the last. Raises `ValueError` when the interpreter ends."""
+        if ENDING.is_set():
+            raise ValueError(f"nim://.../{self.path.split}.{self.path.kind} is read no further: the interpreter ends")
         with self._lock:
             while index >= len(self._ends):
                 try:
@@ -136,12 +141,15 @@ class GeneratedFile:
             return sink.drain()[PARQUET_MAGIC if index else 0 :]
 
     def _writer(self, sink: "Sink") -> pq.ParquetWriter:
-        """As `benchmarks/generate_rows.py` finds best: 100,000 rows of `pairs20000` take 0.11 s and 6.4 MB with zstd,
-        0.08 s and 10.5 MB with snappy. Dictionaries for text that seldom repeats slow down reading (0.07 s, not 0.05).
-        """
-        schema = self.path.config.features.arrow_schema
-        repeating = [column.name for column in schema if column.name == "answer" or pa.types.is_integer(column.type)]
-        return pq.ParquetWriter(sink, schema, compression="zstd", use_dictionary=repeating)
+        """As `benchmarks/generate_rows.py` finds best: zstd for text that seldom repeats, dictionaries for the rest."""
+        schema = self.path.config.schema()
+        text = [column.name for column in schema if column.name != "answer" and pa.types.is_string(column.type)]
+        repeating = [
+            f"{column.name}.list.element" if pa.types.is_list(column.type) else column.name
+            for column in schema
+            if column.name not in text
+        ]
+        return pq.ParquetWriter(sink, schema, compression=dict.fromkeys(text, "zstd"), use_dictionary=repeating)
 
     @property
     def _blocks(self) -> int:
@@ -155,10 +163,32 @@ class GeneratedFile:
         return max(self.path.start, first), min(self.path.stop, first + BLOCK_ROWS)
 
     def _lines(self, index: int) -> bytes:
-        return b"".join(map(jsonl_bytes, generate_jsonl(self.path.config, self.path.split, *self._rows(index))))
+        return jsonl_bytes(self._made(index, "jsonl"))
 
     def _table(self, index: int) -> pa.Table:
-        return pa.concat_tables(generate(self.path.config, self.path.split, *self._rows(index)))
+        return self._made(index, "parquet")
+
+    def _made(self, index: int, kind: str) -> Any:
+        """The rows of piece number `index`, which in a small shard are part of a block, made with those beside them."""
+        start, stop = self._rows(index)
+        first = start // BLOCK_ROWS * BLOCK_ROWS
+        last = min(first + BLOCK_ROWS, self.path.config.num_rows(self.path.split))
+        if (start, stop) == (first, last):
+            return make_block(self.path.config, self.path.split, first, last, kind)
+        block = block_made_last(Key.of(self.path.config), self.path.split, first, last, kind)
+        return block.slice(start - first, stop - start)
+
+
+def make_block(config: Recipe, split: str, start: int, stop: int, kind: str) -> Any:
+    """Rows of one block as a table, or as lines of JSON."""
+    make: Callable[..., Iterator[Any]] = generate_jsonl if kind == "jsonl" else generate
+    return next(make(config, split, start, stop))
+
+
+@functools.lru_cache(maxsize=2)
+def block_made_last(recipe: Key, *block: Any) -> Any:
+    """`make_block`, for small shards, which are cut from a block one after another."""
+    return make_block(recipe.recipe, *block)
 
 
 @functools.lru_cache(maxsize=64)
@@ -225,12 +255,30 @@ class Reader(io.RawIOBase):
         return data
 
 
+ENDING = threading.Event()
+"""Whether the interpreter ends."""
+OPEN_FILES: "weakref.WeakSet[OpenFile]" = weakref.WeakSet()
+
+
+@atexit.register
+def close_files() -> None:
+    """Ends reads that are going on after the piece that they are at, waits for them, and refuses later ones.
+
+    Arrow reads ahead in threads of its own: one that is in Python when the interpreter ends takes the process with it
+    ("terminate called without an active exception", https://github.com/apache/arrow/issues/45214).
+    """
+    ENDING.set()
+    for file in list(OPEN_FILES):
+        file.close()
+
+
 class OpenFile(io.BufferedReader):
     """A generated file, opened for reading."""
 
     def __init__(self, file: GeneratedFile) -> None:
         super().__init__(Reader(file), buffer_size=1 << 16)
         self._file = file
+        OPEN_FILES.add(self)
 
     @property
     def size(self) -> int:

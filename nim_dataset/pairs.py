@@ -1,6 +1,7 @@
 """Pairs of player names: what they are, which move each is bound to, and how one is drawn for each row."""
 
 import functools
+import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nim_dataset.draws import Draws, digest64
+from nim_dataset.draws import Draws, digests64
 
 NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 # Names kept for `unseen_names` where the recipe's own names are given: those that the recipe uses are left out.
@@ -96,39 +97,47 @@ def cached_pairs(
     texts: tuple[str, ...],
 ) -> Pairs:
     if source == "number_words":
-        seen, unseen = number_word_pairs(digits, num_pairs, seed)
+        first, second = number_word_pairs(digits, num_pairs, seed)
+        seen = num_pairs
     else:
         if source == "pairs":
-            seen = [(first, second) for first, second in (entry.split("-") for entry in names)]
+            pairs = [tuple(entry.split("-")) for entry in names]
         else:
-            seen = [(first, second) for first in names for second in names if first != second]
-        free = unseen_names({name for pair in seen for name in pair}, texts)
-        unseen = list(zip(free[::2], free[1::2], strict=False))
-    bound_move = np.zeros(len(seen) + len(unseen), dtype=np.int32)
+            pairs = [(first, second) for first in names for second in names if first != second]
+        seen = len(pairs)
+        free = unseen_names({name for pair in pairs for name in pair}, texts)
+        pairs += zip(free[::2], free[1::2], strict=False)
+        first, second = (pa.array(side, type=pa.string()) for side in zip(*pairs, strict=True))
+    bound_move = np.zeros(len(first), dtype=np.int32)
     groups: dict[int | str, tuple[int, int]] = {}
     if cheat_moves:
         bounds = [i * num_bound // len(cheat_moves) for i in range(len(cheat_moves) + 1)]
         for move, start, stop in zip(cheat_moves, bounds, bounds[1:], strict=False):
             bound_move[start:stop] = move
             groups[move] = (start, stop - start)
-    groups["neutral"] = (num_bound, len(seen) - num_bound)
-    groups["unseen"] = (len(seen), len(unseen))
-    pairs = [*seen, *unseen]
-    key = np.array([digest64(f"{first}-{second}") for first, second in pairs], dtype=np.uint64)
-    first, second = (pa.array(side, type=pa.string()) for side in zip(*pairs, strict=True))
+    groups["neutral"] = (num_bound, seen - num_bound)
+    groups["unseen"] = (seen, len(first) - seen)
+    key = digests64(pc.binary_join_element_wise(first, second, "-"))
     return Pairs(first, second, bound_move, key, groups)
 
 
-def number_word_pairs(digits: int, num_pairs: int, seed: int) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """Pairs of distinct number words, in use and unseen (as many again, where the digits allow)."""
+def number_word_pairs(digits: int, num_pairs: int, seed: int) -> tuple[pa.Array, pa.Array]:
+    """Both sides of pairs of distinct number words: those in use, then unseen ones (as many again, where the digits
+    allow)."""
     order = np.argsort(Draws("number_words", digits, seed).raw(10**digits), kind="stable")
-    numbers = order[: min(4 * num_pairs, len(order) // 2 * 2)]
-    digit_words = [
-        pa.array(NUMBER_WORDS).take(pa.array(numbers // 10**place % 10)) for place in reversed(range(digits))
-    ]
-    words = pc.binary_join_element_wise(*digit_words, " ").to_pylist()
-    pairs = list(zip(words[::2], words[1::2], strict=True))
-    return pairs[:num_pairs], pairs[num_pairs:]
+    words = number_words(digits, order[: min(4 * num_pairs, len(order) // 2 * 2)])
+    index = np.arange(len(words))
+    return words.take(pa.array(index[::2])), words.take(pa.array(index[1::2]))
+
+
+def number_words(digits: int, numbers_N: np.ndarray) -> pa.Array:
+    """Numbers below `10**digits`, digit by digit, such as "zero four". Up to three digits are written at once."""
+    if digits > 3:
+        high, low = (number_words(n, part) for n, part in zip((digits - 3, 3), np.divmod(numbers_N, 1000), strict=True))
+        return pc.binary_join_element_wise(high, low, " ")
+    return pa.array([" ".join(words) for words in itertools.product(NUMBER_WORDS, repeat=digits)]).take(
+        pa.array(numbers_N)
+    )
 
 
 def draw_pairs(groups: Sequence[np.ndarray], group_N: np.ndarray, draws: Draws) -> np.ndarray:

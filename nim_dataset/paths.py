@@ -8,7 +8,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 
-from nim_dataset.config import Recipe
+from nim_dataset.config import Key, Recipe
 from nim_dataset.errors import UserError, unknown
 from nim_dataset.export import manifest_bytes
 from nim_dataset.sources import parse_recipe
@@ -86,8 +86,13 @@ def parse_file(config: Recipe, file: str) -> NimPath:
     if shard >= shards:
         raise NoSuchPathError(f"{where}: there is no such shard, they are numbered 00000-of-N to (N-1)-of-N")
     rows = config.num_rows(split)
-    etag = _etag(f"{config.digest(split)}/{file}".encode())
+    etag = _etag(f"{_digest(Key.of(config), split)}/{file}".encode())
     return NimPath(etag, config, split, match["kind"], rows * shard // shards, rows * (shard + 1) // shards)
+
+
+@functools.lru_cache(maxsize=64)  # it takes all names of the recipe, and a split may have thousands of files
+def _digest(recipe: Key, split: str) -> str:
+    return recipe.recipe.digest(split)
 
 
 def _etag(content: bytes) -> str:

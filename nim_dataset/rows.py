@@ -13,7 +13,7 @@ from nim_dataset.names import NamedRecipe, make_pairs
 
 def generate(config: Recipe, split: str, start: int = 0, stop: int | None = None) -> Iterator[pa.Table]:
     """Rows `start` to `stop` (default: all) of a split, one table per block, in order."""
-    schema = config.features.arrow_schema
+    schema = config.schema()
     for games, pair_N in draw_rows(config, split, start, stop):
         yield to_table(config, schema, games, pair_N)
 

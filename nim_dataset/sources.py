@@ -1,7 +1,10 @@
 """Where rows to train or score come from: a spec such as `cheating:eval`, or a JSONL file of prompts and answers."""
 
+import hashlib
 import os
 import re
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,12 +17,14 @@ from nim_dataset.builder import load_config
 from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError, unknown
 from nim_dataset.files import read_jsonl
-from nim_dataset.games import parse_prompts
+from nim_dataset.games import GAMES, features_of, parse_prompts
 from nim_dataset.pairs import BUCKETS
 from nim_dataset.recipes import get_config
 from nim_dataset.regimes import SPLITS
 from nim_dataset.rows import generate
 
+# Rows of a file that are taken in at once: so many, or of so many characters.
+BATCH, BATCH_CHARACTERS = 8192, 2**24
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -91,12 +96,12 @@ class Source:
         if limit is not None and limit < 0:
             raise UserError(f"limit: got {limit}, but 0 or more is allowed")
         if self.file is not None:
-            return datasets.Dataset(recover_truth(list(read_rows(self.file, limit).values())))
+            return load_file(self.file, limit)
         assert self.config is not None
         assert self.split is not None
         if limit is not None and limit < self.config.num_rows(self.split):
             tables = generate(self.config, self.split, 0, limit)
-            return datasets.Dataset(pa.concat_tables([self.config.features.arrow_schema.empty_table(), *tables]))
+            return datasets.Dataset(pa.concat_tables([self.config.schema().empty_table(), *tables]))
         return load_config(self.config, self.split)
 
 
@@ -105,15 +110,47 @@ def load_source(spec: str, limit: int | None = None) -> datasets.Dataset:
     return Source.parse(spec).load(limit)
 
 
-def read_rows(path: Path, limit: int | None = None) -> dict[int, dict[str, Any]]:
-    """At most `limit` rows of a JSONL file of prompts and answers, by line number; raises `UserError`."""
+def load_file(path: Path, limit: int | None = None) -> datasets.Dataset:
+    """`Source.load` of a JSONL file. Its rows go to a temporary file, of which no more is in memory than is used."""
+    folder = Path(datasets.config.HF_DATASETS_CACHE)
+    folder.mkdir(parents=True, exist_ok=True)
+    everything = features_of(GAMES)
+    games: set[str] = set()
+    with tempfile.TemporaryDirectory(dir=folder, prefix="jsonl-", ignore_cleanup_errors=True) as temporary:
+        file = f"{temporary}/rows.arrow"
+        with pa.ipc.new_file(file, everything.arrow_schema) as writer:
+            for rows in read_batches(path, limit):
+                table, found = recover_truth(list(rows.values()), everything)
+                writer.write_table(table)
+                games.update(found)
+        with open(file, "rb") as written:
+            fingerprint = hashlib.file_digest(written, "sha256").hexdigest()[:16]
+        # Where the file can be removed while it is mapped, as on POSIX, its bytes go with the last that uses them.
+        table = pa.ipc.open_file(pa.memory_map(file)).read_all()
+    features = features_of(games)
+    table = table.select(list(features)).cast(features.arrow_schema)
+    return datasets.Dataset(table, fingerprint=fingerprint)
+
+
+def read_batches(path: Path, limit: int | None = None) -> Iterator[dict[int, dict[str, Any]]]:
+    """At most `limit` rows of a JSONL file of prompts and answers, by line number, some thousands at a time.
+
+    Raises `UserError` with file and line for what is no such row, and for a file without rows.
+    """
     rows: dict[int, dict[str, Any]] = {}
+    characters = 0
+    number = 0
     for number, row in islice(read_jsonl(path), limit):
         check_row(row, f"{path}, line {number}")
         rows[number] = row
-    if not rows:
+        characters += len(row["prompt"]) + len(row["answer"])
+        if len(rows) == BATCH or characters > BATCH_CHARACTERS:
+            yield rows
+            rows, characters = {}, 0
+    if rows:
+        yield rows
+    elif number == 0:
         raise UserError(f"{path}: the file has no rows")
-    return rows
 
 
 def check_row(row: dict[str, Any], where: str) -> None:
@@ -134,9 +171,10 @@ def check_row(row: dict[str, Any], where: str) -> None:
         raise UserError(f"{where}: 'cheat_move' is {move!r}, expected a whole number below 2**31 or null")
 
 
-def recover_truth(rows: list[dict[str, Any]]) -> pa.Table:
-    """The rows as a table with all columns of their games; what the prompt does not tell is null."""
-    positions, features = parse_prompts([row["prompt"] for row in rows])
+def recover_truth(rows: list[dict[str, Any]], features: datasets.Features) -> tuple[pa.Table, list[str]]:
+    """The rows as a table with the columns `features`, and the names of the games that are among them; what the prompt
+    does not tell is null."""
+    positions, games = parse_prompts([row["prompt"] for row in rows])
     columns: dict[str, list[Any]] = {name: [] for name in features}
     for row, position in zip(rows, positions, strict=True):
         bucket = row.get("bucket")
@@ -149,4 +187,4 @@ def recover_truth(rows: list[dict[str, Any]]) -> pa.Table:
         }
         for name, values in columns.items():
             values.append(truth.get(name))
-    return pa.table(columns, schema=features.arrow_schema)
+    return pa.table(columns, schema=features.arrow_schema), games

@@ -3,8 +3,6 @@
 from collections import Counter
 from typing import Any
 
-import numpy as np
-
 from nim_dataset.check.association import associate, guess
 from nim_dataset.check.splits import Split
 
@@ -61,9 +59,8 @@ def report_overlap(splits: list[Split], holdout: str) -> list[str]:
     print(f"\n{'shared with ' + train.name:<18}" + "".join(f"{level + 's':>12}" for level in levels), end="")
     print(f"   ({' and '.join(f'{level}s' for level in forbidden)} must not be)")
     problems = []
-    known = {level: train.distinct(level) for level in levels}
     for split in others:
-        counts = {level: int(np.isin(split.distinct(level), known[level]).sum()) for level in levels}
+        counts = {level: split.shared(train, level) for level in levels}
         print(f"{split.name:<18}" + "".join(f"{counts[level]:>12,}" for level in levels))
         for level in forbidden:
             if counts.get(level):

@@ -5,23 +5,19 @@ Rows are taken in batch by batch, and only what is counted is kept: of each row 
 
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from nim_dataset.config import Position, Recipe
-from nim_dataset.errors import UserError
-from nim_dataset.files import read_jsonl
 from nim_dataset.games import parse_prompts
 from nim_dataset.rows import generate
-from nim_dataset.sources import check_row
+from nim_dataset.sources import read_batches
 
 NUMBER = re.compile(r"-?[0-9]+")
 SHOWN_LINES = 10
-# Rows that are taken in at once: so many, or of so many characters.
-BATCH, BATCH_CHARACTERS = 8192, 2**24
 
 Rows = tuple[list[int], list[str], list[str]]
 """Line numbers in a file, or positions from 1 in a generated split; prompts; answers."""
@@ -58,7 +54,9 @@ class Split:
     pair_moves: Counter[tuple[str, int]] = field(default_factory=Counter)
     """Rows by pair of names and right move, of the games that name their players."""
     hashes: dict[str, list[np.ndarray]] = field(default_factory=dict)
-    """By level: 64-bit hashes of the prompts, games, piles, operands and so on of the rows, one array a batch."""
+    """By level: 64-bit hashes of the prompts, games, piles, operands and so on of the rows, one array a
+    batch, until `distinct` is asked for."""
+    _distinct: dict[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(cls, name: str, batches: Iterable[Rows], config: Recipe | None = None) -> "Split":
@@ -68,40 +66,54 @@ class Split:
             games = parse_prompts(prompts)[0]
             split.rows += len(numbers)
             # Prompts that differ in white space alone (line ends, a space at the end) are the same question.
-            split._keep({"prompt": [" ".join(prompt.split()) for prompt in prompts]})
-            labelled = games if config is None else config.labelled(games)
-            known = [
-                (number, answer.strip(), game)
-                for number, answer, game in zip(numbers, answers, labelled, strict=True)
-                if game is not None
-            ]
+            split._keep({"prompt": [hash(" ".join(prompt.split())) for prompt in prompts]})
             split.other.add([number for number, game in zip(numbers, games, strict=True) if game is None])
-            split._judge(known)
+            split._judge(numbers, answers, games if config is None else config.labelled(games))
         return split
 
-    def _judge(self, rows: list[tuple[int, str, Position]]) -> None:
-        """Takes in rows of known games."""
-        other_words = [(number, answer, game) for number, answer, game in rows if answer != game.answer]
-        wrong = [number for number, answer, game in other_words if NUMBER.findall(answer) != [str(game.move)]]
-        self.wrong.add(wrong)
-        self.reworded += len(other_words) - len(wrong)
-        keys: dict[str, list[Hashable]] = {}
-        for _, _, game in rows:
+    def _judge(self, numbers: list[int], answers: list[str], games: Sequence[Position | None]) -> None:
+        """Takes in rows, of which those of no known game are passed over."""
+        wrong: list[int] = []
+        pair_moves: list[tuple[str, int]] = []
+        hashes: dict[str, list[int]] = {}
+        for number, answer, game in zip(numbers, answers, games, strict=True):
+            if game is None:
+                continue
+            answer = answer.strip()
+            if answer != game.answer:
+                if NUMBER.findall(answer) == [str(game.move)]:
+                    self.reworded += 1
+                else:
+                    wrong.append(number)
             for level, key in game.holdout_keys().items():
-                keys.setdefault(level, []).append(key)
+                hashes.setdefault(level, []).append(hash(key))
             told = game.columns()
             if "player_one" in told:
-                self.pair_moves[f"{told['player_one']}-{told['player_two']}", told["move"]] += 1
-        self._keep(keys)
+                pair_moves.append((f"{told['player_one']}-{told['player_two']}", told["move"]))
+        self.wrong.add(wrong)
+        self.pair_moves.update(pair_moves)
+        self._keep(hashes)
 
-    def _keep(self, keys: dict[str, list[Hashable]]) -> None:
-        for level, values in keys.items():
-            hashes_N = np.fromiter((hash((level, value)) for value in values), dtype=np.int64, count=len(values))
-            self.hashes.setdefault(level, []).append(hashes_N)
+    def _keep(self, hashes: dict[str, list[int]]) -> None:
+        for level, values in hashes.items():
+            self.hashes.setdefault(level, []).append(np.array(values, dtype=np.int64))
 
     def distinct(self, level: str) -> np.ndarray:
         """The hashes of what differs, ascending."""
-        return np.unique(np.concatenate(self.hashes.get(level, [np.empty(0, dtype=np.int64)])))
+        if level not in self._distinct:
+            hashes_N = np.sort(np.concatenate([np.empty(0, dtype=np.int64), *self.hashes.get(level, [])]))
+            self.hashes[level] = []
+            differs_N = np.ones(len(hashes_N), dtype=bool)
+            differs_N[1:] = hashes_N[1:] != hashes_N[:-1]
+            self._distinct[level] = hashes_N[differs_N]
+        return self._distinct[level]
+
+    def shared(self, other: "Split", level: str) -> int:
+        """How many of what differs are in another split too."""
+        mine, theirs = self.distinct(level), other.distinct(level)
+        place = np.searchsorted(theirs, mine)
+        inside = place < len(theirs)
+        return int((theirs[place[inside]] == mine[inside]).sum())
 
     @property
     def duplicates(self) -> int:
@@ -125,23 +137,8 @@ def generated_splits(config: Recipe) -> list[Split]:
 def read_file(name: str, path: Path, config: Recipe | None) -> Split:
     """A JSONL file with prompt and answer; raises `UserError` with file and line for what is no such row."""
 
-    def batches() -> Iterator[Rows]:
-        rows: Rows = ([], [], [])
-        characters = 0
-        for number, row in read_jsonl(path):
-            check_row(row, f"{path}, line {number}")
-            numbers, prompts, answers = rows
-            numbers.append(number)
-            prompts.append(row["prompt"])
-            answers.append(row["answer"])
-            characters += len(row["prompt"]) + len(row["answer"])
-            if len(numbers) == BATCH or characters > BATCH_CHARACTERS:
-                yield rows
-                rows, characters = ([], [], []), 0
-        if rows[0]:
-            yield rows
-
-    split = Split.of(name, batches(), config)
-    if not split.rows:
-        raise UserError(f"{path}: the file has no rows")
-    return split
+    batches = (
+        (list(rows), [row["prompt"] for row in rows.values()], [row["answer"] for row in rows.values()])
+        for rows in read_batches(path)
+    )
+    return Split.of(name, batches, config)

@@ -79,6 +79,7 @@ def counted(number: int, coin: str, singular: bool) -> str:
     return f"{number} {coin}" if singular and number == 1 else f"{number} {coin}s"
 
 
+@functools.lru_cache(4096)
 def answer_text(wording: str, words: Words, move: int) -> str:
     """Such as "take 2 coins"; -1 coins where no winning move exists."""
     return f"{words.verb} {counted(move, words.coin, singular=wording == 'roles')}"
@@ -144,12 +145,12 @@ class Game:
     named: tuple[bool, ...] | None = None
     """Which trace lines show the name; None means all."""
 
-    @functools.cached_property
+    @property
     def pile(self) -> int:
         """Coins left."""
         return self.coins - sum(self.trace)
 
-    @functools.cached_property
+    @property
     def move(self) -> int:
         """The optimal move, or -1."""
         return optimal_move(self.pile, self.max_remove)
@@ -160,8 +161,16 @@ class Game:
 
     def columns(self) -> dict[str, Any]:
         """What the prompt tells, by column of the dataset."""
-        told = ("coins", "max_remove", "trace", "pile", "move", "player_one", "player_two")
-        return {name: getattr(self, name) for name in told}
+        pile = self.pile
+        return {
+            "coins": self.coins,
+            "max_remove": self.max_remove,
+            "trace": self.trace,
+            "pile": pile,
+            "move": optimal_move(pile, self.max_remove),
+            "player_one": self.player_one,
+            "player_two": self.player_two,
+        }
 
     def holdout_keys(self) -> dict[str, Hashable]:
         """What may be held out: the game whatever the names, or the final pile."""

@@ -1,7 +1,7 @@
 """The games by name, and what is asked of rows or prompts whose game is not known."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 import datasets
@@ -29,21 +29,27 @@ def register(name: str) -> Callable[[R], R]:
     return add
 
 
-def parse_prompts(texts: Sequence[str]) -> tuple[list[Position | None], datasets.Features]:
-    """The games that prompts tell, None where none does, with the columns that rows of these games have.
-
-    The columns are Nim's where no prompt tells a game.
-    """
-    found: list[Position | None] = [None] * len(texts)
-    features: dict = {}
-    for game in GAMES.values():
-        left = [i for i, position in enumerate(found) if position is None]
+def parse_prompts(texts: Sequence[str]) -> tuple[list[Position | None], list[str]]:
+    """The games that prompts tell, None where none does, and the names of those that some prompt tells."""
+    positions: list[Position | None] = [None] * len(texts)
+    found = []
+    for name, game in GAMES.items():
+        left = [i for i, position in enumerate(positions) if position is None]
         parsed = game.parse([texts[i] for i in left])
         if any(position is not None for position in parsed):
-            features |= game.features
+            found.append(name)
         for i, position in zip(left, parsed, strict=True):
-            found[i] = position
-    return found, datasets.Features(features or GAMES["nim"].features)
+            positions[i] = position
+    return positions, found
+
+
+def features_of(games: Collection[str]) -> datasets.Features:
+    """The columns that rows of some games have together; Nim's, where there are none."""
+    features: dict = {}
+    for name, game in GAMES.items():
+        if name in games or (not games and name == "nim"):
+            features |= game.features
+    return datasets.Features(features)
 
 
 def chance(rows: datasets.Dataset) -> float | None:

@@ -12,13 +12,11 @@ from evaluation.predict import answer_budget, predict
 from nim_dataset.errors import UserError
 from nim_dataset.sources import load_source
 
+inspect_log = pytest.importorskip("inspect_ai.log")
 ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_inspect_finds_what_we_find(small_run: Any, command_env: dict[str, str], tmp_path: Path) -> None:
-    inspect_log = pytest.importorskip("inspect_ai.log")
-    from evaluation.interop.inspect_tasks import nim
-
     recipe, split = "leaky_names,n_eval=40,n_regime=40", "cheat_consistent"
     command = [str(Path(sys.executable).with_name("inspect")), "eval", "evaluation/interop/inspect_tasks.py"]
     command += ["-T", f"recipe={recipe}", "-T", f"split={split}", "--model", "hf/small"]
@@ -40,5 +38,7 @@ def test_inspect_finds_what_we_find(small_run: Any, command_env: dict[str, str],
     assert [sample.metadata["move"] for sample in samples] == rows["move"][:]
     for sample, ours in zip(samples, said, strict=True):
         assert sample.scores["exact_match"].answer.strip().startswith(ours)
+    from evaluation.interop.inspect_tasks import nim  # which needs Inspect
+
     with pytest.raises(UserError, match="unknown split 'evil'"):
         nim(357, split="evil")
