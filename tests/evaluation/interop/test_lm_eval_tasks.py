@@ -41,6 +41,7 @@ def test_there_are_tasks_for_each_split_to_evaluate_on(command_env: dict[str, st
         ("mod3,n_eval=0", str(TINY), "error: --recipe: 'mod3,n_eval=0' has no rows to evaluate on; give n_eval "),
         ("mod3", str(ROOT / "docs"), f"error: --tokenizer {ROOT / 'docs'}: cannot be loaded ("),
     ],
+    ids=["recipe", "rows", "tokenizer"],
 )
 def test_mistakes_are_one_line(
     recipe: str,
