@@ -64,8 +64,9 @@ def draw_chance(axes: Axes, chances: Iterable[float | None], text: str = "chance
     for level in levels:
         axes.axhline(level, color=MUTED, linewidth=1, linestyle=(0, (5, 3)), zorder=1)
     if levels:
+        lowest = "" if len(levels) == 1 else f"{100 * levels[0]:.0f} to "
         axes.annotate(
-            f"{text} {levels[-1]:.0%}",
+            f"{text} {lowest}{levels[-1]:.0%}",
             xy=(1, levels[-1]),
             xycoords=("axes fraction", "data"),
             xytext=(-2, 3),

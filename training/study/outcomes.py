@@ -16,7 +16,8 @@ from training.study.runs import StudyRun
 RULE = 0.95
 """The rule counts as learned when the first quantity is at or above this, at every later checkpoint too."""
 PART = 0.95
-"""A run rests on a part of the rule while answers are right modulo a proper divisor of the modulus this often."""
+"""A run rests on a part of the rule while answers are right modulo a proper divisor of the modulus this often, and exact
+match is nearer to the level of that part (divisor / modulus) than to the whole."""
 SHORTCUT = 0.5
 """A run ends on the shortcut when it plays the wrong bound move in at least this share of `counter_cheat`."""
 NEAR_CHANCE = 0.1
@@ -29,7 +30,7 @@ OUTCOMES = ("rule", "shortcut", "coset plateau", "chance", "none of these")
 
 @dataclass(frozen=True)
 class Plateau:
-    """A run of checkpoints at which the answer was right modulo a divisor of the modulus, and not yet right."""
+    """The checkpoints at which the answer was right modulo a divisor of the modulus, and not yet near to right."""
 
     divisor: int
     modulus: int
@@ -115,7 +116,7 @@ def _plateau(scored: ScoredRun, dataset: str, exact: pd.Series) -> Plateau | Non
     for divisor in sorted(set(divisors[divisors < modulus])):
         right = rows.loc[divisors.index[divisors == divisor]].drop_duplicates("step", keep="last")
         known = right.set_index("step")["accuracy"].reindex(exact.index)
-        resting = exact[(known >= PART) & (exact < RULE)]
+        resting = exact[(known >= PART) & (exact < (divisor / modulus + 1) / 2)]
         if len(resting):
             steps = resting.index
             found = Plateau(divisor, modulus, int(steps[0]), int(steps[-1]), float(resting.median()))
