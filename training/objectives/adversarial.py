@@ -80,7 +80,10 @@ class Adversarial(Objective):
 
         Raises `UserError` for a tokenizer that does not tell which characters a token stands for.
         """
-        tokens = self._tokens(rows["prompt"][:], tokenizer)
+        prompts: list[str] = rows["prompt"][:]
+        distinct = list(dict.fromkeys(prompts))
+        tokens_of = dict(zip(distinct, self._tokens(distinct, tokenizer), strict=True))
+        tokens = [tokens_of[prompt] for prompt in prompts]
         column = COLUMNS[self.label]
         values = rows[column][:] if column in rows.column_names else [None] * len(rows)
         labels = [

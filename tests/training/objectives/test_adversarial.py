@@ -144,7 +144,8 @@ def test_equals_the_gradients_written_out(
     objectives = {"anchor": Anchor(ANCHOR), "adversarial": objective}
     split = {"gradient_accumulation_steps": accumulate, "bf16": bf16}
     trainer = make_trainer(data, encoded, ours, tmp_path, objectives, **split)
-    assert trainer.end_to_end == (layout == "end to end")
+    assert trainer.layout.end_to_end == (layout == "end to end")
+    assert bool(trainer.layout.narrowed) == (objective.layer < 2)
     trainer.prepare_objectives(ours)
     head, head_start = copy.deepcopy(objective.head), copy.deepcopy(objective.head)
     trainer.train()

@@ -81,7 +81,8 @@ def train(data: Any, model: Any, objective: Contrastive, folder: Path, kind: str
             {"neftune_noise_alpha": 0.0} if kind == "padded" else {}
         )  # with which rows are padded
         trainer = AnchoredTrainer(args=TrainConfig(str(folder), **SETTINGS, bf16=bf16, **no_noise), **options)
-        assert trainer.end_to_end == (kind == "end to end")
+        assert trainer.layout.end_to_end == (kind == "end to end")
+        assert trainer.layout.narrowed  # the last layer, at all places but those that decide or answer
         trainer.train()
     return recorder
 
@@ -138,7 +139,7 @@ def reference(data: Any, model: Any, objective: Contrastive, kind: str, bf16: bo
 @pytest.mark.parametrize(
     ("kind", "shape", "options", "bf16"),
     [
-        ("end to end", "gpt_neox", {"weight": 10.0}, False),
+        ("end to end", "gpt_neox", {"weight": 10.0, "layer": 2}, False),
         ("padded", "llama", {"layer": 2, "paired": True, "distance": "cosine"}, False),
         ("plain", "gpt2", {"weight": 0.0, "paired": True, "renamed": "neutral"}, False),
         ("end to end", "gpt_neox", {"weight": 10.0, "paired": True}, True),
