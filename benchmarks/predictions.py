@@ -1,20 +1,22 @@
-"""How fast is `predict`, beside the plain way and beside the best there could be, and how much memory does it take?
+"""How fast is `predict`, beside the plain ways and beside one pass over the prompts, and how much memory does it take?
 
-    python benchmarks/predictions.py [--rows 128] [--batch-size 128]      # about two minutes on two cores
+    python benchmarks/predictions.py [--rows 128] [--batch-size 128]      # about three minutes on two cores
 
-One pythia-70m-shaped model with random weights and the same rows of `cheating:eval` for all, in one run, in turns:
+One pythia-70m-shaped model and the same rows of `cheating:eval` for all, in one run, in turns:
 
-- plain: one prompt at a time, `generate(do_sample=False, max_new_tokens=30)`, as evaluation scripts do;
-- predict: this repository's way;
-- bound: one forward pass over the prompts alone, in the same batches, logits at the last position only. No way that
-  reads every prompt once can be faster;
-- in a sweep: predict in a process of its own that has the settings of a sweep's (`evaluation/process/settings.py`).
+- one at a time: `generate(do_sample=False, max_new_tokens=30)` for each prompt, as the original's scripts do;
+- in batches: the same call for batches of prompts in the order of the rows, padded on the left;
+- predict: this repository's way, with torch's products;
+- in a sweep: predict in a process that has the settings of a sweep's (`evaluation/process/settings.py`);
+- one pass: the model's forward pass over the prompts alone, in the batches of predict, logits at the last position.
 
-A fresh model never stops by itself. The second model ends its answers properly: its output layer is solved for, so
-that the same random body says "take N coins" and the end-of-text token; both do the same work per token.
+All have the threads and the malloc of a sweep's process, and all that make answers make the same ones: the random
+model's output layer is solved for, so that it says "take N coins" and the end-of-text token. Its body, and so the work
+for a token, is as it was.
 """
 
 import argparse
+import statistics
 import subprocess
 import sys
 import time
@@ -22,19 +24,19 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
+from machine import machine, spread  # beside this file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
 from evaluation.predict import ANSWER_PREFIX, answer_budget, predict
 from evaluation.process.memory import peak_memory
+from evaluation.process.products import kinds_for_this_machine
 from evaluation.process.settings import ProcessSettings
 from nim_dataset import load_source
 
 END = "<|endoftext|>"
 PLAIN_NEW_TOKENS = 30
 REPEATS = 3
-ENDING = "ends its answer"
-KINDS = ("never stops by itself", ENDING)
 T = TypeVar("T")
 
 
@@ -44,7 +46,7 @@ def build_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.train_from_iterator(texts, trainers.BpeTrainer(special_tokens=[END], show_progress=False))
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=END, padding_side="left")
 
 
 def build_model(end: int) -> GPTNeoXForCausalLM:
@@ -83,18 +85,20 @@ def teach_to_stop(
 
 
 @torch.inference_mode()
-def plain(model: Any, tokenizer: Any, prompts: list[str]) -> list[str]:
+def plain(model: Any, tokenizer: Any, prompts: list[str], batch_size: int = 1) -> list[str]:
     answers = []
-    for prompt in prompts:
-        ids = tokenizer(prompt, return_tensors="pt")["input_ids"].to(model.device)
-        mask = torch.ones_like(ids)
-        out = model.generate(ids, attention_mask=mask, max_new_tokens=PLAIN_NEW_TOKENS, do_sample=False, pad_token_id=0)
-        answers.append(tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True).strip())
+    for start in range(0, len(prompts), batch_size):
+        batch = tokenizer(prompts[start : start + batch_size], return_tensors="pt", padding=True).to(model.device)
+        out = model.generate(**batch, max_new_tokens=PLAIN_NEW_TOKENS, do_sample=False, pad_token_id=0)
+        new = out[:, batch["input_ids"].shape[1] :]
+        answers += [text.strip() for text in tokenizer.batch_decode(new, skip_special_tokens=True)]
     return answers
 
 
 @torch.inference_mode()
-def bound(model: GPTNeoXForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: list[str], batch_size: int) -> None:
+def one_pass(
+    model: GPTNeoXForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: list[str], batch_size: int
+) -> None:
     encoded = sorted(tokenizer(prompts)["input_ids"], key=len, reverse=True)
     for start in range(0, len(encoded), batch_size):
         batch = encoded[start : start + batch_size]
@@ -105,10 +109,10 @@ def bound(model: GPTNeoXForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts
         logits[:, -1].argmax(-1).tolist()  # brings the answer home, as a predictor must
 
 
-def rate_in_a_sweep(kind: str) -> float:
-    """Rows per second of a fresh process with a sweep's settings, and otherwise the same options."""
-    command = [sys.executable, __file__, *sys.argv[1:], "--in-a-sweep", kind]
-    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+def rates_in_a_sweep() -> list[float]:
+    """Rows per second in a fresh process with a sweep's settings, and otherwise the same options."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--in-a-sweep"]
+    return list(map(float, subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()))
 
 
 def timed(job: Callable[[], T]) -> tuple[float, T]:
@@ -143,60 +147,60 @@ def answer_many(rows: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--rows", type=int, default=128, help="rows that predict and the bound read")
-    parser.add_argument("--plain-rows", type=int, default=8, help="of them, those that the plain way reads, too")
+    parser.add_argument("--rows", type=int, default=128, help="rows that all but the first way read")
+    parser.add_argument("--plain-rows", type=int, default=8, help="of them, those read one at a time")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--in-a-sweep", choices=KINDS, help=argparse.SUPPRESS)
+    parser.add_argument("--in-a-sweep", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.memory_of:
         return answer_many(args.memory_of)
 
-    if args.in_a_sweep:
-        ProcessSettings.choose(0, on_cpu=args.device == "cpu").apply()
+    on_cpu = args.device == "cpu"
+    settings = ProcessSettings.choose(0, on_cpu=on_cpu, recorded=None if args.in_a_sweep else {"onednn_products": []})
+    settings.apply()
     rows = load_source("cheating:eval", limit=args.rows)
     prompts, answers = rows["prompt"][:], rows["answer"][:]
     tokenizer = build_tokenizer(prompts)
     model = build_model(tokenizer.eos_token_id).to(args.device)
+    teach_to_stop(model, tokenizer, prompts[:64], answers[:64])
     budget = answer_budget(tokenizer, answers)
+    few = prompts[:: max(1, len(prompts) // args.plain_rows)][: args.plain_rows]
 
     def ours() -> list[str]:
         return predict(model, tokenizer, prompts, max_new_tokens=budget, batch_size=args.batch_size)
 
     if args.in_a_sweep:
-        if args.in_a_sweep == ENDING:
-            teach_to_stop(model, tokenizer, prompts[:64], answers[:64])
-        print(len(prompts) / min(timed(ours)[0] for _ in range(REPEATS)))
+        ours()  # warm up
+        print(*(len(prompts) / timed(ours)[0] for _ in range(REPEATS)))
         return
 
-    few = prompts[:: max(1, len(prompts) // args.plain_rows)][: args.plain_rows]
+    ways: dict[str, tuple[list[str], Callable[[], Any]]] = {
+        "one at a time": (few, lambda: plain(model, tokenizer, few)),
+        "in batches": (prompts, lambda: plain(model, tokenizer, prompts, args.batch_size)),
+        "predict": (prompts, ours),
+        "one pass": (prompts, lambda: one_pass(model, tokenizer, prompts, args.batch_size)),
+    }
     length = sum(len(ids) for ids in tokenizer(prompts)["input_ids"]) / len(prompts)
-    print(
-        f"{args.device}, {torch.get_num_threads()} threads; {len(prompts)} prompts of {length:.0f} tokens, "
-        f"budget {budget} tokens, batches of {args.batch_size}; best of {REPEATS}\n"
-    )
-    heads = "".join(f"{head:>12}" for head in ("plain", "predict", "bound", "in a sweep", "faster", "of bound"))
-    print(f"{'model':<24}{heads}   rows per second")
-    for kind in KINDS:
-        if kind == ENDING:
-            teach_to_stop(model, tokenizer, prompts[:64], answers[:64])
-        plain(model, tokenizer, few[:2])  # warm up
-        best = dict.fromkeys(("plain", "predict", "bound"), float("inf"))
-        for _ in range(REPEATS):
-            took, expected = timed(lambda: plain(model, tokenizer, few))
-            best["plain"] = min(best["plain"], took / len(few))
-            took, said = timed(ours)
-            best["predict"] = min(best["predict"], took / len(prompts))
-            took, _ = timed(lambda: bound(model, tokenizer, prompts, args.batch_size))
-            best["bound"] = min(best["bound"], took / len(prompts))
-        if kind == ENDING:
-            answer_to = dict(zip(prompts, said, strict=True))
-            assert [answer_to[prompt] for prompt in few] == expected, "the two ways differ"
-            assert all(answer.startswith("take ") for answer in said), "the model does not answer properly"
-        rates = "".join(f"{rate:>12.1f}" for rate in (*(1 / value for value in best.values()), rate_in_a_sweep(kind)))
-        faster, of_bound = best["plain"] / best["predict"], best["predict"] / best["bound"]
-        print(f"{kind:<24}{rates}{faster:>11.1f}x{of_bound:>11.2f}x")
+    print(f"{machine()}\n{args.device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(f"{len(prompts)} prompts of {length:.0f} tokens, budget {budget} tokens, batches of {args.batch_size}\n")
+    plain(model, tokenizer, few[:2])  # warm up
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    said: dict[str, Any] = {}
+    for _ in range(REPEATS):
+        for name, (read, way) in ways.items():
+            seconds, said[name] = timed(way)
+            rates[name].append(len(read) / seconds)
+    answer_to = dict(zip(prompts, said["predict"], strict=True))
+    assert said["in batches"] == said["predict"], "batches give other answers"
+    assert said["one at a time"] == [answer_to[prompt] for prompt in few], "one at a time gives other answers"
+    assert all(answer.startswith("take ") for answer in answer_to.values()), "the model does not answer properly"
+    rates[f"in a sweep ({', '.join(kinds_for_this_machine()) or 'no products'} from oneDNN)"] = rates_in_a_sweep()
+    first = statistics.median(rates["one at a time"])
+    print(f"{'rows per second':<60}{'median of ' + str(REPEATS):>24}{'ratio':>8}")
+    for name, found in rates.items():
+        print(f"{name:<60}{spread(found, 1):>24}{statistics.median(found) / first:>7.1f}x")
 
     print("\nrows answered by a small model    peak memory of the process")
     for count in (2_000, 20_000):

@@ -4,13 +4,15 @@
 prompt alone, and decodes each prompt once; batches only make it fast. Rows are decoded in order of length, longest
 first, so that a batch holds next to no padding (none for a model that reads it), and a batch size too large for the
 memory fails at once. A batch ends when each of its rows has ended its answer with the end-of-text token, or after
-`max_new_tokens`, which is no longer than the longest answer that can be right. Only `WINDOW_BATCHES` batches are
-tokenized ahead, so memory does not grow with the number of rows.
+`max_new_tokens`, which is no longer than the longest answer that can be right. Of the prompt only the last token's
+logits are asked for, so most of the last layer is computed there alone (`last_layer.py`). Only `WINDOW_BATCHES` batches
+are tokenized ahead, so memory does not grow with the number of rows.
 
 Shapes: B rows of a batch, P positions of its longest prompt, N new tokens.
 """
 
 import contextlib
+import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple, cast
@@ -21,6 +23,7 @@ from accelerate.utils import gather_object
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from evaluation.last_layer import TOLERANCE, computed_at, needed_at_places_only
 from nim_dataset.errors import UserError
 
 ANSWER_PREFIX = " "
@@ -169,9 +172,12 @@ def write_answers(
     with bar, evaluating(model), torch.inference_mode():
         try:
             pads = not mine or _ignores_padding(unwrapped, tokenizer)
+            narrowed = _narrowed(unwrapped, tokenizer) if mine else []
             for rows, batch in _batches(tokenizer, prompts, mine, batch_size, pads):
                 check_rows(unwrapped, rows, batch, max_new_tokens)
-                decoded.update(zip(rows, _decode(unwrapped, tokenizer, batch, max_new_tokens), strict=True))
+                with computed_at(1, narrowed):
+                    answers = _decode(unwrapped, tokenizer, batch, max_new_tokens)
+                decoded.update(zip(rows, answers, strict=True))
                 bar.update(len(rows) * world)
         except UserError as raised:
             error = raised
@@ -208,20 +214,36 @@ def _ignores_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
     """Whether the model says the same after a prompt with padding before it; some read it, whatever the mask says."""
     ids = encode_prompts(tokenizer, [A_TEXT])[0]
     check_fits(model, [ids], 2 * len(ids) + 1)
-    logits = []
-    for before in (0, len(ids)):
-        out = model.generate(  # type: ignore[operator]  # transformers types it as a tensor
-            input_ids=torch.tensor([ids[:1] * before + ids], device=model.device),
-            attention_mask=torch.tensor([[0] * before + [1] * len(ids)], device=model.device),
-            max_new_tokens=1,
-            do_sample=False,
-            pad_token_id=ids[0],
-            output_logits=True,
-            return_dict_in_generate=True,
-        )
-        logits.append(out.logits[0])
-    alone, padded = logits
+    alone, padded = (_first_logits(model, ids, before, 1) for before in (0, len(ids)))
     return bool((alone - padded).abs().max() <= 1e-2 * alone.abs().max())
+
+
+def _narrowed(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[torch.nn.Module]:
+    """What of the last layer need not be computed for a prompt's other tokens than its last; see `last_layer.py`."""
+    if "logits_to_keep" not in inspect.signature(type(model).forward).parameters:
+        return []
+    ids = encode_prompts(tokenizer, [A_TEXT])[0]
+    inputs = {"input_ids": torch.tensor([ids], device=model.device), "logits_to_keep": 1}
+    modules = needed_at_places_only(model, inputs)
+    whole = _first_logits(model, ids, 0, 2)
+    with computed_at(1, modules):
+        narrow = _first_logits(model, ids, 0, 2)  # the second token's come from what the first pass kept
+    return modules if bool((whole - narrow).abs().max() <= TOLERANCE * whole.abs().max()) else []
+
+
+def _first_logits(model: PreTrainedModel, ids: list[int], before: int, count: int) -> torch.Tensor:
+    """(count, V): those of the tokens that follow `ids`, with so many places of padding before."""
+    out = model.generate(  # type: ignore[operator]  # transformers types it as a tensor
+        input_ids=torch.tensor([ids[:1] * before + ids], device=model.device),
+        attention_mask=torch.tensor([[0] * before + [1] * len(ids)], device=model.device),
+        max_new_tokens=count,
+        min_new_tokens=count,
+        do_sample=False,
+        pad_token_id=ids[0],
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    return torch.cat(out.logits)
 
 
 def _decode(

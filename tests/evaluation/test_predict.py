@@ -92,6 +92,14 @@ def test_dropout_is_off_even_for_a_model_in_training(small_run, rows):
     assert len({tuple(predict(model, small_run.tokenizer, prompts, max_new_tokens=6)) for _ in range(3)}) == 1
 
 
+def test_of_a_prompt_the_last_layer_is_computed_for_the_last_token_alone(small_run, rows):
+    model, shapes = small_run.model(40), set()
+    model.gpt_neox.layers[-1].mlp.register_forward_hook(lambda module, args, _: shapes.add(tuple(args[0].shape[:2])))
+    prompts = [row["prompt"] for row in rows[:20]]
+    predict(model, small_run.tokenizer, prompts, max_new_tokens=6, batch_size=20)
+    assert {tokens for batch, tokens in shapes if batch == 20} == {1}
+
+
 def test_the_budget_holds_the_longest_answer_and_one_more(small_run):
     longest = small_run.tokenizer(" take -1 coins")["input_ids"]
     answers = ["take 2 coins", "take -1 coins", "take 2 coins"]

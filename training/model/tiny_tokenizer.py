@@ -58,7 +58,7 @@ def build_tokenizer(texts: Iterable[str], words: Iterable[str]) -> PreTrainedTok
     """
     # A word takes the space before it along: names are then as many tokens as words. "-1" is one token: then every
     # move is decided at the same place in the answer, right after the verb.
-    slots = "|".join(["-?[0-9]", *(rf" ?\b{re.escape(word)}\b" for word in sorted(set(words)))])
+    slots = rf"-?[0-9]| ?\b(?:{'|'.join(re.escape(word) for word in sorted(set(words)))})\b"
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
