@@ -60,3 +60,4 @@ bench: install
 	$(BIN)/python benchmarks/generate_rows.py
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/predictions.py
+	$(BIN)/python benchmarks/objectives.py

@@ -6,6 +6,7 @@ from nim_dataset.games.nim import NimConfig
 from nim_dataset.games.nim_parsing import parse_prompt
 from nim_dataset.games.nim_text import Game, optimal_move, render_prompt
 from nim_dataset.recipes import get_config, recipe_names
+from nim_dataset.rewards import exact_match_reward, score_answer
 from nim_dataset.sources import load_source
 
 set_writable_caches()
@@ -16,6 +17,7 @@ __all__ = [
     "Game",
     "NimBuilder",
     "NimConfig",
+    "exact_match_reward",
     "get_config",
     "load",
     "load_source",
@@ -23,5 +25,6 @@ __all__ = [
     "parse_prompt",
     "recipe_names",
     "render_prompt",
+    "score_answer",
     "stream",
 ]

@@ -3,6 +3,7 @@
 import argparse
 import signal
 import sys
+from importlib import import_module
 from pathlib import Path
 
 from nim_dataset.check import command as check
@@ -39,6 +40,17 @@ def show(config: Recipe, rows: int) -> None:
         print()
 
 
+def export_tokenized(config: Recipe, folder: Path, model: str) -> None:
+    """Writes the tokens that training sees. That takes transformers, as nothing else here: it is imported by name."""
+    try:
+        tokenized = import_module("training.data.tokenized")
+    except ModuleNotFoundError as error:
+        needed = "pip install 'nim-testbed[train]', or in a clone pip install -e '.[train]'"
+        raise UserError(f"--tokenized: not installed: {error.name}; {needed}") from None
+    for split, rows in tokenized.export_tokenized(config, folder, model).items():
+        print(f"{tokenized.file(folder, split)}: {rows}")
+
+
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m nim_dataset", description="Nim: the rule or the shortcut.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -49,6 +61,12 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         command.add_argument("config", help="a recipe, such as cheating or pairs20000,cheat_prob=0.9")
     shown.add_argument("--rows", type=int, default=2, help="rows of each split (default: 2)")
     exported.add_argument("--output", help="folder (default: data/<config>)")
+    exported.add_argument(
+        "--tokenized",
+        metavar="MODEL",
+        help="write Parquet files of input_ids, labels and attention_mask instead, the tokens that train.py sees with"
+        " this model (tiny, a folder or a Hub id)",
+    )
     check.add_arguments(
         commands.add_parser("check", help="duplicates, overlap, wrong labels, and what the names give away")
     )
@@ -84,6 +102,9 @@ def main(argv: list[str]) -> int:
             if args.output == "":
                 raise UserError("--output: got '', but the name of a folder is needed")
             folder = Path("data", args.config.replace("/", "_")) if args.output is None else Path(args.output)
+            if args.tokenized is not None:
+                export_tokenized(config, folder, args.tokenized)
+                return 0
             for split, rows in export(config, folder).items():
                 print(f"{folder / f'{split}.jsonl'}: {rows:,} rows")
             print(folder / "manifest.json")

@@ -35,7 +35,7 @@ def export(config: Recipe, folder: Path) -> dict[str, int]:
     rows = {split: config.num_rows(split) for split in config.splits}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        remove_another_export(config, folder)
+        remove_another_export(config, folder, "manifest.json", ".jsonl")
         with tqdm(total=sum(rows.values()), unit=" rows", desc=f"{config.name} -> {folder}") as progress:
             for split in config.splits:
                 with written_whole(folder / f"{split}.jsonl") as file:
@@ -49,15 +49,19 @@ def export(config: Recipe, folder: Path) -> dict[str, int]:
     return rows
 
 
-def remove_another_export(config: Recipe, folder: Path) -> None:
-    """Removes the manifest of an export, and those of its splits that `config` does not have."""
-    manifest = folder / "manifest.json"
+def remove_another_export(config: Recipe, folder: Path, manifest: str, ending: str) -> None:
+    """Removes the manifest of an export, and those of its splits that `config` does not have.
+
+    `ending` is that of the splits' files. Raises `UserError` for such a file where there is no manifest.
+    """
+    said = folder / manifest
     try:
-        ours = "recipe" in json.loads(manifest.read_bytes())
+        ours = "recipe" in json.loads(said.read_bytes())
     except (FileNotFoundError, TypeError, ValueError):
         ours = False
-    others = [file for split in SPLITS if split not in config.splits and (file := folder / f"{split}.jsonl").exists()]
+    names = (f"{split}{ending}" for split in SPLITS if split not in config.splits)
+    others = [file for name in names if (file := folder / name).exists()]
     if others and not ours:
         raise UserError(f"--output {folder}: holds {others[0].name}, which no export left there; choose another folder")
-    for file in [*others, *([manifest] if ours else [])]:
+    for file in [*others, *([said] if ours else [])]:
         file.unlink()

@@ -28,9 +28,9 @@ MICRO = (
 SHORTENED = {"nim-train": MICRO, "training/train.py": MICRO, "sweep": "--limit 8", "nim-study": "--dry-run"}
 WHOLE = ("--help", "--print_config", "--status", "--dry-run")
 """These make a command short already."""
-# These set up what these tests run in, or start a machine elsewhere: test_package.py and test_remote_runs.py try them.
-# What `make quickstart` runs is checked below.
-ELSEWHERE = ("make ", "source ", "uv ", "pip ", "hf ", "sbatch ")
+# These set up what these tests run in, start a machine elsewhere, or are of other tools: test_package.py,
+# test_remote_runs.py and evaluation/interop/ try them. What `make quickstart` runs is checked below.
+ELSEWHERE = ("make ", "source ", "uv ", "pip ", "hf ", "sbatch ", "lm_eval ", "inspect ")
 
 
 def blocks(language: str) -> list[str]:

@@ -146,14 +146,20 @@ def load_model(
     """
     model = load_weights(name, revision)
     source, revision = (tokenizer, "main") if tokenizer else _source(name, revision)
-    try:
-        tokens = AutoTokenizer.from_pretrained(source, revision=revision)
-    except Exception as error:  # as above
-        raise BrokenCheckpointError(_reason(error)) from error
+    tokens = load_tokenizer(source, revision)
     vocabulary: Any = model.get_input_embeddings().num_embeddings
     if len(tokens) > vocabulary:
         raise WrongTokenizerError(f"{len(tokens)} tokens, but the model embeds {vocabulary}")
     return model, tokens
+
+
+def load_tokenizer(name: str, revision: str = "main") -> PreTrainedTokenizerBase:
+    """A tokenizer from a folder or from the Hub; raises `BrokenCheckpointError` where it cannot be loaded."""
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name, revision=revision)
+    except Exception as error:  # as above
+        raise BrokenCheckpointError(_reason(error)) from error
+    return tokenizer
 
 
 def _source(name: str, revision: str | None) -> tuple[str, str]:
