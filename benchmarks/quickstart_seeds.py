@@ -1,4 +1,4 @@
-"""Does the quickstart's story hold for other seeds? Trains and scores it for several, and prints the README's table.
+"""Does the quickstart's story hold for other seeds? Prints the table of docs/benchmarks.md.
 
     python benchmarks/quickstart_seeds.py [--seeds 0 1 2]
 

@@ -1,4 +1,4 @@
-"""Every command and snippet of the README works when pasted; long ones run shortened, never skipped."""
+"""Every command and snippet of the README and of docs/ works when pasted; long ones run shortened."""
 
 import os
 import re
@@ -9,33 +9,43 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 from hub_server import HubServer
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+from training.config import parse_config
 
-# What a shortened command gets besides. Later flags win, so the command itself stays as the README shows it.
+ROOT = Path(__file__).parent.parent
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))}
+"""In the order in which their commands run: the README's make what the others read."""
+LINKED = [*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("docs/*.md")]
+"""The pages whose links are followed."""
+
+# What a shortened command gets besides. Later flags win, so the command itself stays as the page shows it.
 MICRO = (
     "--model tiny --max_steps 4 --save_steps 2 --save_at 2 --logging_steps 2"
     " --eval_rows 8 --per_device_train_batch_size 4"
 )
-SHORTENED = {
-    "training/train.py": MICRO,
-    "evaluation/sweep.py": "--limit 8",
-    "benchmarks/": "--help",
-    "training.study": "--dry-run",
-}
-# These two set up what these tests run in. What `make quickstart` runs then is checked below.
-SETUP = ("make ", "source ")
+SHORTENED = {"nim-train": MICRO, "training/train.py": MICRO, "sweep": "--limit 8", "nim-study": "--dry-run"}
+WHOLE = ("--help", "--print_config", "--status", "--dry-run")
+"""These make a command short already."""
+# These set up what these tests run in, start a machine elsewhere, or are of other tools: test_package.py,
+# test_remote_runs.py and evaluation/interop/ try them. What `make quickstart` runs is checked below.
+ELSEWHERE = ("make ", "source ", "uv ", "pip ", "hf ", "sbatch ", "lm_eval ", "inspect ")
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    return [block for page in PAGES.values() for block in re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)]
 
 
 def commands() -> list[str]:
-    lines = "".join(blocks("bash")).replace("\\\n", " ").splitlines()
-    return [line.split("  #")[0].strip() for line in lines if line.strip() and not line.startswith(("#", *SETUP))]
+    """Those of ```bash blocks, indented ones too, and of tables headed "I want to", one a row."""
+    found: list[str] = []
+    for page in PAGES.values():
+        for block, table in re.findall(r"```bash\n([^`]*)```|\n\| I want to .*\n\|.*\n((?:\|.*\n)+)", page):
+            found += block.replace("\\\n", " ").splitlines()
+            found += [row.split("`")[1] for row in table.splitlines()]
+    lines = [line.split("  #")[0].strip() for line in found]
+    return [line for line in lines if line and not line.startswith(("#", *ELSEWHERE))]
 
 
 @dataclass
@@ -62,19 +72,27 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
         yield Clone(folder, hub)
 
 
-def test_the_readme_shows_every_job() -> None:
-    shown = "\n".join(commands())
-    for job in ("training/train.py", "evaluation/sweep.py", "evaluation.report", "nim_dataset export", "push"):
-        assert job in shown
+def test_every_job_is_shown_once() -> None:
+    shown = commands()
+    for job in ("training/train.py", "evaluation/sweep.py", "nim-report", "nim-study", "import_logs", "export", "push"):
+        assert job in "\n".join(shown)
+    assert len(set(shown)) == len(shown), "a command stands in two places"
 
 
 def test_commands_work_when_pasted_in_order(clone: Clone) -> None:
     for command in commands():
         extra = next((flags for part, flags in SHORTENED.items() if part in command), "")
-        if "--help" in command or "--print_config" in command:
+        if any(flag in command for flag in WHOLE):
             extra = ""
         done = clone.run(f"{command} {extra}")
         assert done.returncode == 0, f"$ {command} {extra}\n{done.stdout}\n{done.stderr}"
+    for number, options in enumerate(blocks("yaml")):  # of a run, each whole
+        file = clone.folder / f"{number}.yaml"
+        file.write_text(options, encoding="utf-8")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(clone.folder)
+            config = parse_config(["--config", file.name])
+        assert {*yaml.safe_load(options)} <= {*config.given, "objectives", "donor"}
 
 
 @pytest.mark.parametrize("snippet", blocks("python"), ids=lambda text: text.strip().splitlines()[-1][:40])
@@ -90,3 +108,20 @@ def test_make_quickstart_runs_the_commands_of_the_readme() -> None:
     shown = commands()
     assert any("--config configs/quickstart.yaml" in command for command in shown)
     assert all("quickstart" in step for step in steps)
+
+
+def anchors(page: Path) -> set[str]:
+    """The names by which GitHub links to a page's headings."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    heads = re.findall(r"(?m)^#+ (.*)$", text)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def test_links_lead_somewhere() -> None:
+    for page in LINKED:
+        text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for link in re.findall(r"\]\((?!https?:)([^)\s]*)\)", text):
+            path, _, anchor = link.partition("#")
+            target = (page.parent / path).resolve() if path else page
+            assert target.exists(), f"{page.name}: {link}"
+            assert not anchor or anchor in anchors(target), f"{page.name}: {link}"

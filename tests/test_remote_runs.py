@@ -34,8 +34,8 @@ def test_the_header_installs_this_version_with_what_training_needs() -> None:
 def test_the_commands_of_the_page_are_taken_as_they_are_meant(tmp_path: Path) -> None:
     """`hf jobs` reads the header, and both ways come to the same run."""
     page = (ROOT / "docs" / "remote.md").read_text().replace("\\\n", " ")
-    (job,) = (shlex.split(line) for line in re.findall(r"    (hf jobs uv run --dry-run .*)", page))
-    (sbatch,) = (shlex.split(line) for line in re.findall(r"    (sbatch .*)", page))
+    (job,) = (shlex.split(line) for line in re.findall(r"\n(hf jobs uv run --dry-run .*)", page))
+    (sbatch,) = (shlex.split(line) for line in re.findall(r"\n(sbatch .*)", page))
     short = ["--max_steps", "5", "--print_config"]
     commands = {
         "job": job,
