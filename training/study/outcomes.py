@@ -16,8 +16,8 @@ from training.study.runs import StudyRun
 RULE = 0.95
 """The rule counts as learned when the first quantity is at or above this, at every later checkpoint too."""
 PART = 0.95
-"""A run rests on a part of the rule while answers are right modulo a proper divisor of the modulus this often, and exact
-match is nearer to the level of that part (divisor / modulus) than to the whole."""
+"""A run rests on a part of the rule while answers are right modulo a proper divisor of the modulus this often, and
+exact match is nearer to the level of that part (divisor / modulus) than to the whole."""
 SHORTCUT = 0.5
 """A run ends on the shortcut when it plays the wrong bound move in at least this share of `counter_cheat`."""
 NEAR_CHANCE = 0.1
