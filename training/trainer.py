@@ -87,10 +87,11 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
             **kwargs,
         )
         collator.columns = self.columns
-        collator.beside = self._rows_beside()
+        beside = collator.beside = self._rows_beside()
+        longest = [*train_dataset.longest_inputs(), *([beside.longest()] if beside else [])]
         layers = self.model.config.get_text_config().num_hidden_layers
         whole = any(o.reads_whole_layer(layers) for o in self.objectives.values())
-        self.layout = choose_layout(self.model, self.args, train_dataset, collator, whole_last_layer=whole)
+        self.layout = choose_layout(self.model, self.args, train_dataset, collator, longest, whole)
         phases = phases or [(Phase((), steps=self.args.max_steps), (SetRows(0, len(train_dataset)),))]
         rows = [PhaseRows(self._batching(phase, sets), phase.steps) for phase, sets in phases]
         self.plan = PhasePlan([phase for phase, _ in phases], rows, list(self.eval_dataset or {}))

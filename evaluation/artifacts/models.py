@@ -225,7 +225,8 @@ def load_checkpoint(
 def tokenizer_digest(checkpoint: Checkpoint) -> str:
     """A hash of the tokenizer's files, and the configuration's, which may name its class: the same one, the same
     tokenizer. For a checkpoint that was loaded."""
-    folder = Path(_tokenizer_source(checkpoint) or cached_snapshot(checkpoint.source, checkpoint.commit or "main"))
+    source = _tokenizer_source(checkpoint) or cached_snapshot(checkpoint.source, checkpoint.commit or "main")
+    folder = Path(cast(str, source))
     digest = hashlib.sha256()
     for path in sorted(path for kind in (*TOKENIZER_GLOBS, "config.json") for path in folder.glob(kind)):
         digest.update(f"{path.name}\0{path.stat().st_size}\0".encode() + path.read_bytes())

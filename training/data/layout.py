@@ -49,12 +49,13 @@ def choose_layout(
     args: TrainingArguments,
     rows: EncodedRows,
     collator: AnswerCollator,
+    longest: list[Tensor],
     whole_last_layer: bool = False,
 ) -> Layout:
-    """The layout for training on `rows`; `collator` is set to it. `whole_last_layer` says that somebody reads the last
-    layer's output elsewhere than at answers. Raises `UserError` for a model that reads padding.
+    """The layout for training on `rows`; `collator` is set to it. `longest` are inputs as long as any of a batch.
+    `whole_last_layer` says that somebody reads the last layer's output elsewhere than at answers. Raises `UserError` for a
+    model that reads padding.
     """
-    longest = [*rows.longest_inputs(), *([collator.beside.longest()] if collator.beside else [])]
     layout = Layout(model, _why_padded(model, args, longest))
     collator.end_to_end = layout.end_to_end
     if layout.why_padded and not padding_is_ignored(model, rows[0], collator.pad_token_id):

@@ -13,8 +13,8 @@ and the head is a probe that follows it.
 
 A row without a label teaches neither head nor model: text that is no game, and of `bound_move` also neutral pairs.
 
-Shapes: N rows of a set, B of a micro-batch, K tokens of the row that has most at the place; T tokens of a micro-batch,
-D channels, C values of the label.
+Shapes: N rows of a set, B of a micro-batch, K tokens of the row that has most at the place; D channels, C values of
+the label.
 """
 
 import math
@@ -145,8 +145,7 @@ class Adversarial(Objective):
         tokens = [torch.tensor(row, dtype=torch.long) for row in batch.columns["adversary_tokens"]]
         there_BK = pad_sequence([torch.ones_like(row) for row in tokens], batch_first=True).to(label_B.device)
         token_BK = pad_sequence(tokens, batch_first=True).to(label_B.device)
-        states_TD = batch.hidden_states[self.layer].flatten(0, 1)
-        states_BKD = states_TD[batch.starts_B[:, None] + token_BK].to(self.line_3.dtype)
+        states_BKD = batch.states(self.layer, batch.starts_B[:, None] + token_BK).to(self.line_3.dtype)
         mean_BD = (states_BKD * there_BK[..., None]).sum(1) / there_BK.sum(1, keepdim=True).clamp(min=1)
         if (weight := self._weight()) and mean_BD.requires_grad:
             mean_BD.register_hook(lambda gradient_BD: -weight * gradient_BD)

@@ -1,7 +1,7 @@
 """Name-invariance: a row and its twin, the same game under other names, are to look the same inside the model.
 
-With h_b and h'_b the hidden states of row b and of its twin after one layer, at the last token of the prompt (D
-channels each), a micro-batch of B rows adds
+With h_b and h'_b the hidden states of row b and of its twin after one layer, at one token (D channels each), a
+micro-batch of B rows adds
 
     weight * 1/(B D) sum_b ||h_b - h'_b||^2        distance: l2, the mean squared error
     weight * 1/B sum_b (1 - cos(h_b, h'_b))        distance: cosine
@@ -13,8 +13,10 @@ to the loss of the answers, and with `paired` also
 over the A answer tokens of all twins of the step, as the loss of the answers is over those of the rows. Both sides have
 a gradient. `weight: 0, paired: true` is plain augmentation. Twins go through the model in the same forward pass.
 
-The objective is appendix D of the paper that this project follows, which took h at the last token of the answer, after
-the move; here it is where the answer is decided. In a Trainer of your own, rows and batches are this project's:
+The token is the last of the prompt, or the last with which all answers begin, such as " take", after which the move is
+decided: there the names arrive, as `patch` shows of the quickstart, and not before. The objective is appendix D of the
+paper that this project follows, which took h at the last token of the answer, after the move. In a Trainer of your own,
+rows and batches are this project's:
 
     class ContrastiveTrainer(ObjectivesMixin, Trainer):
         pass
@@ -34,6 +36,7 @@ Its sampler tells no step, so that a row keeps its twin; in `train.py` each step
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -43,10 +46,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 from transformers import PreTrainedTokenizerBase
 
+from evaluation.measures.places import ANSWER_START
+from evaluation.predict import encode_answers
 from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError
 from training.objectives.interface import Batch, Objective, objective
 from training.objectives.twins import Renamed, Twins
+
+At = Literal["decision", "answer start"]
 
 
 @objective("contrastive")
@@ -60,6 +67,10 @@ class Contrastive(Objective):
 
     weight: float = field(default=1.0, metadata={"help": "The factor of the distance of twins' hidden states."})
     layer: int = field(default=1, metadata={"help": "After which layer: 1 is the first, the last ends in the norm."})
+    at: At = field(
+        default="decision",
+        metadata={"help": "At the last token of the prompt, or, at the answer start, the last that all answers share."},
+    )
     renamed: Renamed = field(
         default="unseen",
         metadata={
@@ -79,6 +90,7 @@ class Contrastive(Objective):
         if self.layer < 1:
             raise UserError(f"objectives.contrastive.layer: {self.layer} is out of range; the first layer is 1")
         self.twins: Twins | None = None
+        self.answer_start: list[int] | None = None
         self.of_step: dict[str, Tensor] = {}
         self.seen: dict[str, list[Tensor]] = {}
 
@@ -88,6 +100,9 @@ class Contrastive(Objective):
         if self.weight or self.paired:
             self.twins = self.twins or Twins(tokenizer, self.renamed, self.paired)
             self.twins.add(rows, recipe)
+            if self.at == ANSWER_START:
+                self.answer_start = common_start(rows, tokenizer, self.answer_start)
+                self.twins.read = len(self.answer_start)
         return {}
 
     def beside(self, seed: int) -> Twins | None:
@@ -105,10 +120,12 @@ class Contrastive(Objective):
             raise UserError(f"objectives.contrastive.layer: {self.layer} is out of range; the model has {layers}")
 
     def loss(self, batch: Batch) -> Tensor | None:
-        if batch.beside is None:
+        if batch.beside is None or batch.decisions_B is None:
             return None
-        h_BD, twin_BD = batch.decision_states_BD[self.layer], batch.beside.decision_states_BD[self.layer]
-        distance = self.distance_of(h_BD, twin_BD)
+        after = len(self.answer_start or ())
+        distance = self.distance_of(
+            *(batch.states(self.layer, place_B + after) for place_B in (batch.decisions_B, batch.beside.decisions_B))
+        )
         self.seen.setdefault("twin_distance", []).append(distance.detach())
         term = self.weight * distance
         if self.paired:
@@ -131,3 +148,11 @@ class Contrastive(Objective):
 
     def figures(self) -> dict[str, float]:
         return {name: float(reduce(value, "mean")) for name, value in self.of_step.items()}
+
+
+def common_start(rows: Dataset, tokenizer: PreTrainedTokenizerBase, known: list[int] | None) -> list[int]:
+    """The tokens with which the answers of all rows begin, and `known` too."""
+    prompt_of = dict(zip(rows["answer"][:], rows["prompt"][:], strict=True))
+    answers = encode_answers(tokenizer, [*prompt_of.values()], [*prompt_of])[0]
+    by_place = zip(*answers, *([] if known is None else [known]), strict=False)
+    return [tokens[0] for tokens in takewhile(lambda tokens: len(set(tokens)) == 1, by_place)]

@@ -42,8 +42,8 @@ class RowsBeside(Protocol):
 class Beside:
     """What the model makes of the rows beside those of a micro-batch, in their order."""
 
-    decision_states_BD: tuple[Tensor, ...]
-    """As `Batch.decision_states_BD`."""
+    decisions_B: Tensor
+    """As `Batch.decisions_B`."""
     loss: Callable[[], Tensor]
     """Gives the loss of their answers, for `Objective.loss` to add: over the micro-batches of a step it comes to the
     mean over all their answer tokens, of which they have as many as the rows of the batch."""
@@ -66,11 +66,14 @@ class Batch:
     starts_B: Tensor | None = None
     """Where each row's first token stands in `states.flatten(0, 1)` of one of `hidden_states`: token i of row b,
     counted from 0 and with those that begin a text, is at `starts_B[b] + i`. None where there are no hidden states."""
-    decision_states_BD: tuple[Tensor, ...] = ()
-    """The hidden states at the place that predicts the answer's first token, of the embeddings and of each layer; empty
-    unless an objective sets `needs_hidden_states`."""
+    decisions_B: Tensor | None = None
+    """Where the place that predicts the answer's first token stands there, which is the last token of the prompt."""
     beside: Beside | None = None
     """Of the rows that the objective put beside these; they follow in `hidden_states`, and in nothing else here."""
+
+    def states(self, layer: int, places: Tensor) -> Tensor:
+        """The hidden states (*places, D) after a layer, at places counted as `starts_B` and `decisions_B` are."""
+        return self.hidden_states[layer].flatten(0, 1)[places]
 
 
 class Objective:

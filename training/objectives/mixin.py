@@ -60,8 +60,6 @@ class ObjectivesMixin(Trainer):
                 f"objectives: the batches have no column '{lacking[0]}'; give the rows one, and set"
                 " remove_unused_columns=False"
             )
-        if self.needs_hidden_states:
-            inputs["output_hidden_states"] = True
         if not self.needs_hidden_states:
             found: Any = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
             loss, outputs = found if return_outputs else (found, None)
@@ -71,14 +69,12 @@ class ObjectivesMixin(Trainer):
             starts_R, decisions_R = row_starts(inputs), decision_places(inputs)
             beside_labels = inputs.pop("beside_labels", None)
             loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
-            states = tuple(state.flatten(0, 1)[decisions_R] for state in outputs.hidden_states)
             rows = len(starts_R) // (1 if beside_labels is None else 2)
             beside = None
             if beside_labels is not None:
                 beside_loss = partial(self._beside_loss, outputs.logits, beside_labels, num_items_in_batch)
-                beside = Beside(tuple(state[rows:] for state in states), beside_loss)
-            own = tuple(state[:rows] for state in states)
-            batch = Batch(model, columns, loss, outputs.hidden_states, starts_R[:rows], own, beside)
+                beside = Beside(decisions_R[rows:], beside_loss)
+            batch = Batch(model, columns, loss, outputs.hidden_states, starts_R[:rows], decisions_R[:rows], beside)
         terms = [term for o in self.objectives.values() if (term := o.loss(batch)) is not None]
         self._objectives_loss.zero_()
         if terms:

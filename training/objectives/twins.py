@@ -35,6 +35,8 @@ class Twins:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, renamed: Renamed, answered: bool) -> None:
         self.renamed, self.answered, self.seed = renamed, answered, 0
+        self.read = 0
+        """Tokens of the answer that a twin without a loss goes through the model with."""
         self.renamer = Renamer(tokenizer)
         self.templates: list[str] = []
         """By row of all sets."""
@@ -87,14 +89,15 @@ class Twins:
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """The twin of each row of `EncodedRows`: its prompt under other names, then its own answer's tokens, of which
-        one without a loss has the first alone. Rows that do not tell the step have the twins of step 0.
+        one without a loss has those that are `read` and the next. Rows that do not tell the step have the twins of
+        step 0.
         """
         row_B = [row["row"] for row in rows]
         names = self.names(row_B, rows[0].get("step", 0))
         prompts = self.renamer([self.templates[row] for row in row_B], names)
         made = []
         for row, prompt in zip(rows, prompts, strict=True):
-            answer = row["input_ids"][-row["answer_tokens"] :][: None if self.answered else 1]
+            answer = row["input_ids"][-row["answer_tokens"] :][: None if self.answered else self.read + 1]
             ids = np.concatenate([np.array(prompt, dtype=np.int32), answer])
             made.append({"input_ids": ids, "answer_tokens": len(answer)})
         return made

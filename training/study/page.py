@@ -156,7 +156,7 @@ def thresholds() -> list[str]:
         f"Rule: the first quantity is at least {RULE:.0%} at the end; its step is the first from which it stays so.",
         f"Shortcut: the wrong bound move is played in at least {SHORTCUT:.0%} of counter_cheat at the end.",
         f"Coset plateau: at least {PART:.0%} are right modulo a proper divisor of the modulus, while exact match is"
-        " nearer to the level expected of that, divisor / modulus, than to 100%; a run ends there if it does so at the end.",
+        " nearer to the level expected of that, divisor / modulus, than to 100%; a run ends there if it still is.",
         f"Chance: the first quantity is at most {NEAR_CHANCE:.0%} above a uniform guess.",
     ]
 

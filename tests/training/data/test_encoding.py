@@ -121,7 +121,8 @@ def test_a_loss_that_reads_the_last_layer_elsewhere_is_computed_in_full(data: An
     for balanced in (False, True):  # a loss of how the experts share all tokens
         torch.manual_seed(0)
         config = MixtralConfig(**size, **experts, output_router_logits=balanced, router_aux_loss_coef=1.0)
-        layout = choose_layout(AutoModelForCausalLM.from_config(config), TrainConfig("unused"), data.encoded, collate)
+        model, rows = AutoModelForCausalLM.from_config(config), data.encoded
+        layout = choose_layout(model, TrainConfig("unused"), rows, collate, rows.longest_inputs())
         assert bool(layout.narrowed) != balanced
 
 

@@ -96,14 +96,15 @@ def reference(data: Any, model: Any, objective: Contrastive, kind: str, bf16: bo
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.0)
 
     def look(prompt: str, answer: str) -> tuple[Tensor, Tensor, int]:
-        """The state at the decision, the summed loss of the answer, and its tokens."""
+        """The state where it is read, the summed loss of the answer, and its tokens."""
         before, after = (data.tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prompt, " " + answer))
         after = [*after, data.tokenizer.eos_token_id]
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             out = model(torch.tensor([before + after]), output_hidden_states=True)
         logits = out.logits[0, len(before) - 1 : -1].float()
         loss = nn.functional.cross_entropy(logits, torch.tensor(after), reduction="sum")
-        return out.hidden_states[objective.layer][0, len(before) - 1], loss, len(after)
+        read = before if objective.at == "decision" else [*before, data.tokenizer(" take")["input_ids"][0]]
+        return out.hidden_states[objective.layer][0, len(read) - 1], loss, len(after)
 
     for step in range(STEPS):
         micro, answers, twin_answers, tokens = [], [], [], 0
@@ -139,10 +140,10 @@ def reference(data: Any, model: Any, objective: Contrastive, kind: str, bf16: bo
 @pytest.mark.parametrize(
     ("kind", "shape", "options", "bf16"),
     [
-        ("end to end", "gpt_neox", {"weight": 10.0, "layer": 2}, False),
+        ("end to end", "gpt_neox", {"weight": 10.0, "layer": 2, "at": "answer start"}, False),
         ("padded", "llama", {"layer": 2, "paired": True, "distance": "cosine"}, False),
         ("plain", "gpt2", {"weight": 0.0, "paired": True, "renamed": "neutral"}, False),
-        ("end to end", "gpt_neox", {"weight": 10.0, "paired": True}, True),
+        ("end to end", "gpt_neox", {"weight": 10.0, "layer": 2}, True),
     ],
 )
 def test_equals_rows_and_twins_one_by_one(
@@ -221,6 +222,7 @@ def test_a_run_of_two_recipes_goes_on_with_the_twins_that_it_would_have_had(tmp_
     assert all(line["twin_loss"] > 0 and line["twin_distance"] > 0 for line in lines)
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["objectives"]["contrastive"] == {
         **objectives["contrastive"],
+        "at": "decision",
         "renamed": "unseen",
         "distance": "l2",
     }

@@ -27,8 +27,9 @@ class Toy(Objective):
         self.optimizer = torch.optim.Adam([self.offset], lr=1e-2)
 
     def loss(self, batch: Batch) -> Tensor:
+        assert batch.decisions_B is not None
         coins_B = batch.columns["coins"].float() / 100
-        squared = (batch.decision_states_BD[-1][:, 0] + self.offset - coins_B).square().mean()
+        squared = (batch.states(-1, batch.decisions_B)[:, 0] + self.offset - coins_B).square().mean()
         self.seen.append(squared.detach())
         return self.weight * squared * (1 + self.average)
 
