@@ -53,8 +53,9 @@ def choose_layout(
     whole_last_layer: bool = False,
 ) -> Layout:
     """The layout for training on `rows`; `collator` is set to it. `longest` are inputs as long as any of a batch.
-    `whole_last_layer` says that somebody reads the last layer's output elsewhere than at answers. Raises `UserError` for a
-    model that reads padding.
+
+    `whole_last_layer` says that somebody reads the last layer's output elsewhere than at answers.
+    Raises `UserError` for a model that reads padding.
     """
     layout = Layout(model, _why_padded(model, args, longest))
     collator.end_to_end = layout.end_to_end
