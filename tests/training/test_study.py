@@ -181,7 +181,15 @@ def test_the_options_of_each_study_are_taken_at_each_scale(
         for condition in study.conditions.values():
             if rule := condition.options.get("stop_at"):
                 data = DataConfig(condition.options["train_data"], eval_rows=condition.options["eval_rows"])
-                assert StopAt.of(rule, list(load_eval(data)), [], eval_loss=False)
+                assert StopAt.of(rule, list(load_eval(data)), ["loss"], eval_loss=False)
         for condition in study.conditions.values():
             for spec in condition.evaluate.values():
                 assert Source.parse(spec).config is not None
+
+
+def test_a_quantity_of_a_set_that_some_conditions_have_is_theirs(tmp_path: Path) -> None:
+    own = {"second": {"evaluate": {"more": "quickstart:neutral"}}, "third": {}}
+    quantities = {"exact match": "eval", "more": "more"}
+    study = read_study(write(tmp_path, conditions=own, evaluate={"eval": "quickstart:eval"}, quantities=quantities))
+    named = {name: [each.name for each in condition.quantities] for name, condition in study.conditions.items()}
+    assert named == {"second": ["exact match", "more"], "third": ["exact match"]}

@@ -13,8 +13,9 @@
     seeds: [0, 1, 2]
     scales: {paper: {base: {model: EleutherAI/pythia-410m-deduped}}}   # what differs, beside laptop and smoke
 
-A condition may hold `evaluate` of its own, and `donor: {condition: NAME, at: RULE}` to start from that condition's run
-of the same seed. `measures: [answers, probe]` says what the sweeps look at. A quantity is one of
+A condition may hold `evaluate` of its own (a quantity of a set that only others have is left out for it), and
+`donor: {condition: NAME, at: RULE}` to start from that condition's run of the same seed. `measures: [answers, probe]`
+says what the sweeps look at. A quantity is one of
 
     SET                                  exact match
     SET / DIMENSION / GROUP              in the words of results.csv, such as counter_cheat / overall / cheat_rate
@@ -207,6 +208,8 @@ def _conditions(path: Path, pattern: str, options: Any, described: Mapping[str, 
     quantities = described["quantities"] or ({"exact match": next(iter(evaluate))} if evaluate else {})
     if str(next(iter(quantities.values()), "")).startswith(f"{LOG} / "):
         raise UserError(f"{path}: quantities: the first one says how runs ended, and must be of a set, not of '{LOG}'")
+    first = str(next(iter(quantities.values()))).partition(" / ")[0].strip()
+    elsewhere = _sets_of_conditions(described) - evaluate.keys() - {first}
     made = []
     for values in itertools.product(*vary.values()):
         varied = dict(zip(vary, values, strict=True))
@@ -223,13 +226,23 @@ def _conditions(path: Path, pattern: str, options: Any, described: Mapping[str, 
                 name=str(fill(pattern)),
                 options=filled,
                 evaluate=sets,
-                quantities=tuple(_quantity(path, name, fill(spec), sets) for name, spec in quantities.items()),
+                quantities=tuple(
+                    _quantity(path, name, fill(spec), sets)
+                    for name, spec in quantities.items()
+                    if str(spec).partition(" / ")[0].strip() not in elsewhere
+                ),
                 donor=donor.get("condition") if isinstance(donor, dict) else None,
                 pattern=pattern,
                 varied=varied,
             )
         )
     return made
+
+
+def _sets_of_conditions(described: Mapping[str, Any]) -> set[str]:
+    """The names that conditions give to sets of their own, which other conditions need not have."""
+    own = (options.get("evaluate") for options in described["conditions"].values() if isinstance(options, dict))
+    return {str(name) for sets in own if isinstance(sets, dict) for name in sets}
 
 
 def _shortened(options: dict[str, Any]) -> dict[str, Any]:
