@@ -39,7 +39,7 @@ STUDY: dict[str, Any] = {
     },
     "conditions": {
         "heir of {name}": {"vary": {"name": ["first"]}, "donor": {"condition": "{name}", "at": 1}},
-        "first": None,
+        "first": {"anchor_weight": 0},  # which logs no distance
         "broken": {"donor": {"condition": "first", "at": 77}},
     },
     "evaluate": {"eval": f"{SET}:eval"},

@@ -100,7 +100,8 @@ def _curve(scored: ScoredRun, sets: Mapping[str, str], quantity: Quantity) -> pd
         if (quantity.dimension, quantity.group) == ("overall", "exact_match"):
             rows = rows.assign(chance=scored.settings.get("datasets", {}).get(dataset, {}).get("chance"))
     rows = rows.drop_duplicates("step", keep="last").reindex(columns=["step", "n", "value", "low", "high", "chance"])
-    return rows.assign(quantity=quantity.name, role=quantity.role)
+    numbers = rows.astype(dict.fromkeys(("value", "low", "high", "chance"), float) | {"step": int})  # without rows too
+    return numbers.assign(quantity=quantity.name, role=quantity.role)
 
 
 def _plateau(scored: ScoredRun, dataset: str, exact: pd.Series) -> Plateau | None:
