@@ -24,7 +24,7 @@ from training.donor import Donor
 from training.fields import DataConfig, ModelConfig, TrainConfig
 from training.limits import check_limits
 from training.objectives.interface import Objective, find_objective, known_objectives
-from training.shipped import here_or_shipped, yaml_beside
+from training.shipped import read_yaml
 
 # What may not change between a run and its continuation: with another value it would be another run. The base model and
 # the rows may not either; they are compared by their fingerprints, however they are spelled.
@@ -207,13 +207,7 @@ def _config_path(argv: Sequence[str]) -> str | None:
 
 
 def _read_yaml(path: str, known: Sequence[str]) -> dict[str, Any]:
-    try:
-        loaded = yaml.safe_load(here_or_shipped(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        near = suggest(path, yaml_beside(path))
-        raise UserError(f"--config: cannot read '{path}' ({error.strerror}){near}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"--config: '{path}' is not valid YAML: {' '.join(str(error).split())}") from None
+    loaded = read_yaml(path, option="--config: ")
     if not isinstance(loaded, dict):
         raise UserError(f"--config: '{path}' must hold options, such as 'learning_rate: 3e-5'")
     for key in loaded:

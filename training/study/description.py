@@ -29,10 +29,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nim_dataset.errors import UserError, suggest, unknown
-from training.shipped import here_or_shipped, yaml_beside
+from training.shipped import read_yaml
 
 TEXTS = ("question", "hypothesis", "paper")
 SCALED = ("base", "conditions", "seeds", "evaluate", "measures", "quantities")
@@ -164,13 +162,7 @@ def read_study(path: Path, scale: str = DEFAULT_SCALE) -> Study:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        described = yaml.safe_load(here_or_shipped(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        near = suggest(str(path), yaml_beside(path))
-        raise UserError(f"cannot read the study '{path}' ({error.strerror}){near}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"'{path}' is not valid YAML: {' '.join(str(error).split())}") from None
+    described = read_yaml(path, kind="the study ")
     known = (*TEXTS, *SCALED, "scales")
     if not isinstance(described, dict):
         raise UserError(f"'{path}' must hold a study: {', '.join(known)}")
@@ -208,8 +200,7 @@ def _conditions(path: Path, pattern: str, options: Any, described: Mapping[str, 
     quantities = described["quantities"] or ({"exact match": next(iter(evaluate))} if evaluate else {})
     if str(next(iter(quantities.values()), "")).startswith(f"{LOG} / "):
         raise UserError(f"{path}: quantities: the first one says how runs ended, and must be of a set, not of '{LOG}'")
-    first = str(next(iter(quantities.values()))).partition(" / ")[0].strip()
-    elsewhere = _sets_of_conditions(described) - evaluate.keys() - {first}
+    elsewhere = _sets_of_conditions(described) - evaluate.keys() - {_parts(next(iter(quantities.values())))[0]}
     made = []
     for values in itertools.product(*vary.values()):
         varied = dict(zip(vary, values, strict=True))
@@ -229,7 +220,7 @@ def _conditions(path: Path, pattern: str, options: Any, described: Mapping[str, 
                 quantities=tuple(
                     _quantity(path, name, fill(spec), sets)
                     for name, spec in quantities.items()
-                    if str(spec).partition(" / ")[0].strip() not in elsewhere
+                    if _parts(spec)[0] not in elsewhere
                 ),
                 donor=donor.get("condition") if isinstance(donor, dict) else None,
                 pattern=pattern,
@@ -285,8 +276,13 @@ class _Filling:
             raise UserError(f"{self.path}: {self.where}: '{value}' has braces, and vary holds {known}") from None
 
 
+def _parts(spec: Any) -> list[str]:
+    """Of a quantity: its set or `log`, then what is followed of it."""
+    return [part.strip() for part in str(spec).split(" / ")]
+
+
 def _quantity(path: Path, name: str, spec: Any, sets: Mapping[str, str]) -> Quantity:
-    parts = [part.strip() for part in str(spec).split(" / ")]
+    parts = _parts(spec)
     if parts[0] == LOG and len(parts) == 2 and parts[1]:
         return Quantity(name, LOG, LOG, parts[1])
     if len(parts) not in (1, 3) or not all(parts):
