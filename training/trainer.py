@@ -189,20 +189,10 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
 
     # ---- The loss and the objectives ----
 
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Tensor | Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Any:
-        """The mean over the answer tokens of the whole step, and what the objectives add."""
-        mask = inputs.get("attention_mask")
-        self._tokens += inputs["input_ids"].numel() if mask is None else mask.sum()
-        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-
     def training_step(self, model: nn.Module, inputs: dict[str, Tensor | Any], *args: Any, **kwargs: Any) -> Tensor:
         """One micro-batch; gives the loss of the answers alone."""
+        mask = inputs.get("attention_mask")
+        self._tokens += inputs["input_ids"].numel() if mask is None else mask.sum()
         with self.layout.applied(inputs):
             loss = super().training_step(model, inputs, *args, **kwargs)
         self.stop_unless_finite("loss", loss, self.state.global_step + 1)
