@@ -112,15 +112,10 @@ def predict(
     model: torch.nn.Module,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],
-    *,
-    max_new_tokens: int,
-    batch_size: int = 128,
-    accelerator: Accelerator | None = None,
-    progress: bool | str = False,
+    **options: Any,
 ) -> list[str]:
-    """The texts of `write_answers`."""
-    how: Any = {"batch_size": batch_size, "accelerator": accelerator, "progress": progress}
-    return [each.text for each in write_answers(model, tokenizer, prompts, max_new_tokens=max_new_tokens, **how)]
+    """The texts of `write_answers`, which says what the options are."""
+    return [each.text for each in write_answers(model, tokenizer, prompts, **options)]
 
 
 def write_answers(
