@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from transformers import TrainerCallback
 
 from nim_dataset.errors import UserError
+from tests.training.objectives.recorder import Recorder
 from training.config import TrainConfig, parse_config
 from training.data.encoding import AnswerCollator
 from training.objectives.anchor import Anchor, anchored_parameters, describe
@@ -21,15 +21,6 @@ def freeze_some(model: Any) -> None:
     for name, parameter in model.named_parameters():
         if ".0." in name:
             parameter.requires_grad_(False)
-
-
-class Recorder(TrainerCallback):
-    def __init__(self) -> None:
-        self.logs: list[dict[str, float]] = []
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if "loss" in logs:
-            self.logs.append(dict(logs))
 
 
 def train(data: Any, model: nn.Module, tmp_path: Any, weight: float = WEIGHT, **options: Any) -> Recorder:

@@ -15,13 +15,14 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
-from transformers import PreTrainedTokenizerFast, Trainer, TrainerCallback, TrainingArguments
+from transformers import PreTrainedTokenizerFast, Trainer, TrainingArguments
 
 from evaluation.predict import encode_prompts
 from nim_dataset.errors import UserError
 from nim_dataset.games import parse_prompts
 from nim_dataset.games.nim_text import Game, render_games, render_prompt
 from nim_dataset.sources import Source
+from tests.training.objectives.recorder import Recorder
 from training.config import TrainConfig
 from training.data.encoding import AnswerCollator
 from training.objectives.anchor import Anchor, anchored_parameters
@@ -54,15 +55,6 @@ SETTINGS: dict[str, Any] = {
 
 class PlainTrainer(ObjectivesMixin, Trainer):
     pass
-
-
-class Recorder(TrainerCallback):
-    def __init__(self) -> None:
-        self.logs: list[dict[str, float]] = []
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if "loss" in logs:
-            self.logs.append(dict(logs))
 
 
 def train(data: Any, model: Any, objective: Contrastive, folder: Path, kind: str, bf16: bool) -> Recorder:
