@@ -57,6 +57,8 @@ def test_sizes_are_those_of_the_bytes(files):
     assert f"'size': {size}" in str(info)
     assert info.get("size") == size
     assert files.du("nim://357,n_train=100") == sum(sizes.values())
+    with pytest.raises(UserError, match="did you mean '357'"):
+        files.du("nim://358")
     assert "train.jsonl (" in files.tree("nim://357,n_train=100", display_size=True)
     assert fsspec.filesystem("dir", path="357,n_train=100", fs=files).info("train.jsonl")["size"] == size
     with files.open(info["name"]) as file:

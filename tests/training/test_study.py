@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from filelock import FileLock
 
 from nim_dataset.errors import UserError
 from nim_dataset.sources import Source
@@ -22,6 +23,7 @@ from training.study.__main__ import main
 from training.study.check import check_options
 from training.study.description import read_study
 from training.study.launch import levels
+from training.study.progress import Progress
 from training.study.runs import runs_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -193,3 +195,21 @@ def test_a_quantity_of_a_set_that_some_conditions_have_is_theirs(tmp_path: Path)
     study = read_study(write(tmp_path, conditions=own, evaluate={"eval": "quickstart:eval"}, quantities=quantities))
     named = {name: [each.name for each in condition.quantities] for name, condition in study.conditions.items()}
     assert named == {"second": ["exact match", "more"], "third": ["exact match"]}
+
+
+def test_the_time_left_is_told_from_the_steps_made_since_the_run_went_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    conditions = {"first": {"max_steps": 100}}
+    (run,) = runs_of(read_study(write(tmp_path, conditions=conditions, quantities={"exact match": "eval"}, seeds=[3])))
+    run.write_config()
+    (run.run_dir / "checkpoint-50").mkdir(parents=True)
+    (run.run_dir / "metrics.jsonl").write_text('{"step": 60, "loss": 1.0}\n')
+    now = time.time()
+    os.utime(run.run_dir / "checkpoint-50", (now - 1000, now - 1000))
+    os.utime(run.beside(".yaml"), (now - 60, now - 60))
+    with FileLock(run.beside(".lock")):
+        progress = Progress.of(run)
+    assert (progress.state, progress.step) == ("training", 60)
+    assert progress.seconds_left == pytest.approx(240, abs=20), "ten steps in a minute, and forty are left"

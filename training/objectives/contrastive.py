@@ -86,9 +86,9 @@ class Contrastive(Objective):
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight < math.inf:
-            raise UserError(f"objectives.contrastive.weight: {self.weight} is out of range; give 0 or more, and finite")
+            raise UserError(f"weight: {self.weight} is out of range; give 0 or more, and finite")
         if self.layer < 1:
-            raise UserError(f"objectives.contrastive.layer: {self.layer} is out of range; the first layer is 1")
+            raise UserError(f"layer: {self.layer} is out of range; the first layer is 1")
         self.twins: Twins | None = None
         self.answer_start: list[int] | None = None
         self.of_step: dict[str, Tensor] = {}

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from evaluation.report.drawing import draw_chance, draw_milestone, shared_legend
@@ -14,7 +13,7 @@ from evaluation.report.style import accuracy_axis, grid, plt, step_axis, top_leg
 from training.study.description import Quantity, Study
 from training.study.outcomes import OUTCOMES, RULE, Outcome
 
-# Apart for the three kinds of colour blindness, and dark enough on white; more conditions than these are a scale.
+# Apart for the three kinds of colour blindness, and dark enough on white.
 COLORS = ("#1a1a1a", "#c05000", "#0072d6", "#8f1d6e", "#008558", "#5800e8", "#7a6a00")
 ENDINGS = dict(zip(OUTCOMES, ("#008558", "#c05000", "#0072d6", "#767676", "#3d3d3d"), strict=True))
 MOST_LINES = len(COLORS)
@@ -29,6 +28,10 @@ class Panel:
     quantity: Quantity
     labels: dict[str, str]
     """Condition -> what its line is called in the legend."""
+
+    def beside(self, label: str) -> list[str]:
+        """All labels here, where `label` is one of them."""
+        return labels if label in (labels := [*self.labels.values()]) else []
 
 
 def layout(study: Study, conditions: Sequence[str], known: Sequence[str]) -> list[tuple[str, list[Panel]]]:
@@ -73,9 +76,17 @@ def _groups(study: Study, names: Sequence[str]) -> dict[str, dict[str, str]]:
 def over_steps(curves: pd.DataFrame, outcomes: Sequence[Outcome], panels: Sequence[Panel]) -> tuple[Figure, str]:
     """Each seed thin, the median thick, quartiles shaded. `curves` are tidy (`outcomes.tidy`)."""
     labels = list(dict.fromkeys(label for panel in panels for label in panel.labels.values()))
-    scale = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(labels)))
-    colors = dict(zip(labels, COLORS if len(labels) <= MOST_LINES else map(to_hex, scale), strict=False))
+    one_legend = len(labels) <= MOST_LINES
+    colors: dict[str, str] = {}
+    for label in labels:
+        beside = labels if one_legend else [other for panel in panels for other in panel.beside(label)]
+        taken = {colors[other] for other in beside if other in colors}
+        colors[label] = next((color for color in COLORS if color not in taken), COLORS[0])
     figure, drawn = grid(len(panels), columns=2, width=4.6, height=3.1)
+    conditions = {name for panel in panels for name in panel.labels}
+    drawn_curves = curves[curves["condition"].isin(conditions)]
+    quantities = [panel.quantity.name for panel in panels]
+    steps = drawn_curves.loc[drawn_curves["quantity"].isin(quantities) & drawn_curves["value"].notna(), "step"]
     for axes, panel in zip(drawn, panels, strict=True):
         shown = curves[(curves["quantity"] == panel.quantity.name) & curves["value"].notna()]
         shown = shown[shown["condition"].isin(panel.labels)]
@@ -87,16 +98,16 @@ def over_steps(curves: pd.DataFrame, outcomes: Sequence[Outcome], panels: Sequen
             accuracy_axis(axes, "")
             draw_chance(axes, shown["chance"].dropna().unique())
         if len(shown):
-            step_axis(axes, shown["step"])
+            step_axis(axes, steps)
         here = [outcome for outcome in outcomes if outcome.run.condition.name in panel.labels]
         switches = {phase for outcome in here for phase in outcome.switches}
         for phase in sorted(switches):
             draw_milestone(axes, f"phase {phase}", "right", [outcome.switches.get(phase) for outcome in here])
         axes.set_title(panel.title, pad=18 if switches else None)
-    if len(labels) > 1:
+        if not one_legend and len(panel.labels) > 1:
+            axes.legend(loc="upper left", bbox_to_anchor=(0, -0.2), ncols=2, fontsize="small")
+    if one_legend and len(labels) > 1:
         shared_legend(figure, drawn)
-    conditions = {name for panel in panels for name in panel.labels}
-    drawn_curves = curves[curves["condition"].isin(conditions)]
     drawn_outcomes = [outcome for outcome in outcomes if outcome.run.condition.name in conditions]
     parts = [
         "Each thin line is a seed; thick lines are medians over the seeds, shaded from first to third quartile.",

@@ -37,8 +37,8 @@ class Progress:
     @classmethod
     def of(cls, run: StudyRun) -> "Progress":
         logged = run.logged()
-        saved = [step_of(checkpoint) for checkpoint in list_checkpoints(run.run_dir)]
-        step = max([*saved, *(int(row["step"]) for row in logged)], default=0)
+        saved = list_checkpoints(run.run_dir)
+        step = max([*map(step_of, saved), *(int(row["step"]) for row in logged)], default=0)
         steps = run.condition.steps
         if run.is_done():
             state = "done"
@@ -49,9 +49,11 @@ class Progress:
         measured: dict[str, Any] = next((row for row in reversed(logged) if "eval_exact_match" in row), {})
         figures = "  ".join(f"{name} {value:.2f}" for name, value in exact_matches(measured).items())
         left = None
-        if state == "training" and steps and 0 < step < steps:
+        if state == "training" and steps:
             began = run.beside(".yaml").stat().st_mtime
-            left = (time.time() - began) / step * (steps - step)
+            found = max((step_of(path) for path in saved if path.stat().st_mtime < began), default=0)
+            if found < step < steps:
+                left = (time.time() - began) / (step - found) * (steps - step)
         return cls(run, state, step, steps, figures, left)
 
     @property
