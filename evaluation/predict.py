@@ -12,14 +12,18 @@ Shapes: B rows of a batch, P positions of its longest prompt, N new tokens.
 """
 
 import contextlib
+import hashlib
 import inspect
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple, cast
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from datasets.arrow_dataset import Column
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -30,6 +34,8 @@ ANSWER_PREFIX = " "
 """Joins prompt and answer to one text."""
 
 WINDOW_BATCHES = 16
+ROWS_AT_ONCE = 5000
+"""Prompts that are looked at together before anything is decoded."""
 A_TEXT = "There are 12 coins."
 """To try a tokenizer or a model on."""
 
@@ -134,7 +140,7 @@ def write_answers(
     Args:
         model: a causal LM (also one wrapped by `accelerator.prepare`), on the device where it is to run.
         tokenizer: the model's own; a prompt begins as it begins a text (see `encode_prompts`), and it is left as it is.
-        prompts: the texts to continue; a dataset column is fine.
+        prompts: the texts to continue; a dataset's column is read in pieces, so that memory hardly grows with it.
         max_new_tokens: where a row ends that has not met the end-of-text token; see `answer_budget`.
         batch_size: rows decoded together, per process.
         accelerator: with several processes, each decodes its share of the rows and all return all answers. Every
@@ -149,54 +155,77 @@ def write_answers(
     rank, world = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
     # Processes take turns in the order of length, so that they get equal work; the last turn is filled up with repeated
     # rows, so that all of them run the same number of batches (sharded models need that).
-    known, prompts = known or {}, list(prompts)
-    first: dict[str, int] = {}  # prompt -> the row that it is decoded for
-    for row, prompt in enumerate(prompts):
-        if row not in known:
-            first.setdefault(prompt, row)
-    longest_first = sorted(first.values(), key=lambda row: -len(prompts[row]))
-    longest_first += longest_first[-1:] * (-len(longest_first) % world)
-    mine = longest_first[rank::world]
+    first_N, lengths_N = _distinct(prompts)
+    answers: list[Written | None] = [None] * len(first_N)
+    for row, answer in (known or {}).items():
+        answers[first_N[row]] = answer
+    due_N = np.array([row for row in np.unique(first_N) if answers[row] is None], dtype=np.int64)
+    longest_first_N = due_N[np.argsort(-lengths_N[due_N], kind="stable")]
+    longest_first_N = np.append(longest_first_N, longest_first_N[-1:].repeat(-len(due_N) % world))
+    mine_N = longest_first_N[rank::world]
 
     unwrapped = _unwrap(model, accelerator)
-    decoded: dict[int, Written] = {}
+    kept = dict[Written, Written]()  # of equal answers one is kept
     error: UserError | None = None
     label = progress if isinstance(progress, str) else "predict"
     hidden = not progress or rank != 0 or None  # None: hidden where there is no terminal
-    bar = tqdm(total=len(mine) * world, desc=label, unit="row", disable=hidden, leave=False)
+    bar = tqdm(total=len(mine_N) * world, desc=label, unit="row", disable=hidden, leave=False)
     with bar, evaluating(model), torch.inference_mode():
         try:
-            pads = not mine or _ignores_padding(unwrapped, tokenizer)
-            narrowed = _narrowed(unwrapped, tokenizer) if mine else []
-            for rows, batch in _batches(tokenizer, prompts, mine, batch_size, pads):
+            pads = not len(mine_N) or _ignores_padding(unwrapped, tokenizer)
+            narrowed = _narrowed(unwrapped, tokenizer) if len(mine_N) else []
+            for rows, batch in _batches(tokenizer, prompts, mine_N, batch_size, pads):
                 check_rows(unwrapped, rows, batch, max_new_tokens)
                 with computed_at(1, narrowed):
-                    answers = _decode(unwrapped, tokenizer, batch, max_new_tokens)
-                decoded.update(zip(rows, answers, strict=True))
+                    written = _decode(unwrapped, tokenizer, batch, max_new_tokens)
+                for row, answer in zip(rows, written, strict=True):
+                    answers[row] = kept.setdefault(answer, answer)
                 bar.update(len(rows) * world)
         except UserError as raised:
             error = raised
 
     if world > 1:  # an error of one process is an error of all: none must be left waiting
-        shares = gather_object([(decoded, error)])
-        decoded = {row: answer for share, _ in shares for row, answer in share.items()}
-        error = next((other for _, other in shares if other), None)
+        mine = [(int(row), answers[row]) for row in mine_N]
+        for share, other in gather_object([(mine, error)]):
+            error = error or other
+            for row, answer in share:
+                answers[row] = answer
     if error:
         raise error
-    return [known[row] if row in known else decoded[first[prompt]] for row, prompt in enumerate(prompts)]
+    return [cast(Written, answers[first]) for first in first_N]
+
+
+def _distinct(prompts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """For each row the first row that has its prompt, and its prompt's characters; holds no more than some prompts."""
+    digests, lengths = bytearray(), array("q")
+    for start in range(0, len(prompts), ROWS_AT_ONCE):
+        texts = prompts[start : start + ROWS_AT_ONCE]
+        digests += b"".join(map(digest, texts))
+        lengths.extend(map(len, texts))
+    if not lengths:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    _, first, group_N = np.unique(np.frombuffer(digests, "V16"), return_index=True, return_inverse=True)
+    return first[group_N], np.array(lengths)
+
+
+def digest(prompt: str) -> bytes:
+    """16 bytes that stand for a prompt."""
+    return hashlib.blake2b(prompt.encode(), digest_size=16).digest()
 
 
 def _batches(
-    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], rows: list[int], batch_size: int, pads: bool
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], row_N: np.ndarray, batch_size: int, pads: bool
 ) -> Iterator[tuple[list[int], list[list[int]]]]:
-    """Row numbers and token ids, a batch at a time. `rows` come by length in characters; a window is by tokens.
+    """Row numbers and token ids, a batch at a time. `row_N` come by length in characters; a window is by tokens.
 
     Unless the model `pads`, all rows of a batch have as many tokens.
     """
     window = batch_size * WINDOW_BATCHES
-    for start in range(0, len(rows), window):
-        window_rows = rows[start : start + window]
-        ids = encode_prompts(tokenizer, [prompts[row] for row in window_rows])
+    for start in range(0, len(row_N), window):
+        window_rows = row_N[start : start + window].tolist()
+        # A dataset's column gives many rows at once far sooner than one by one.
+        texts = prompts[window_rows] if isinstance(prompts, Column) else [prompts[row] for row in window_rows]
+        ids = encode_prompts(tokenizer, texts)
         by_tokens = sorted(zip(window_rows, ids, strict=True), key=lambda pair: -len(pair[1]))
         alike = [by_tokens] if pads else [list(group) for _, group in groupby(by_tokens, lambda pair: len(pair[1]))]
         for group in alike:

@@ -54,7 +54,7 @@ from evaluation.artifacts.steps import HELP as STEPS_HELP
 from evaluation.artifacts.steps import choose, steps_word
 from evaluation.artifacts.sweep_settings import SweepSettings
 from evaluation.eval_sets import load_eval_sets
-from evaluation.measures.known import Known, digest
+from evaluation.measures.known import Known, digests_of
 from evaluation.measures.measure import CannotMeasureError, Found, Subject, all_measures, find_measures
 from evaluation.process.agree import from_main
 from evaluation.process.device import passed_over, runs_on_cpu
@@ -224,9 +224,9 @@ class Sweep:
         """What the run measured of this checkpoint; says how many of the rows that are due those are."""
         known = Known() if checkpoint.commit else Known.of(Path(checkpoint.source), model)
         due = dict.fromkeys(dataset for dataset, name in tasks if name in DEFAULT_MEASURES)
-        rows = [prompt for dataset in due for prompt in self.eval_sets[dataset].rows["prompt"][:]]
-        if before := sum(digest(prompt) in known for prompt in rows):
-            self._tell(f"{before:,} of {len(rows):,} rows were measured while training")
+        sets = [self.eval_sets[dataset].rows for dataset in due]
+        if before := sum(prompt in known for rows in sets for prompt in digests_of(rows)):
+            self._tell(f"{before:,} of {sum(map(len, sets)):,} rows were measured while training")
         return known
 
     def _together(self, do: Callable[[], T]) -> T:

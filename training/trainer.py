@@ -339,7 +339,7 @@ class AnchoredTrainer(ObjectivesMixin, AtomicSaves):
         written = greedy_answers(
             self.model,
             self._tokenizer,
-            rows["prompt"][:],
+            rows,
             max_new_tokens=answer_budget(self.processing_class, answers),
             batch_size=self.args.per_device_eval_batch_size,
             accelerator=self.accelerator,

@@ -1,6 +1,8 @@
 """The measure `answers`: greedy answers, every one kept in `predictions/`, scored by the metric."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,11 +10,11 @@ from datasets import ClassLabel, Dataset
 from transformers import PreTrainedTokenizerBase
 
 from evaluation.artifacts.report_folder import PREDICTIONS, ReportFolder, Row
-from evaluation.measures.known import Known, digest
+from evaluation.measures.known import Known, digests_of
 from evaluation.measures.measure import Measure, Subject, measure
-from evaluation.nim_accuracy.nim_accuracy import parse_move, score, text_matches
-from evaluation.predict import answer_budget, write_answers
-from nim_dataset.pairs import BUCKETS
+from evaluation.nim_accuracy.nim_accuracy import Tally, parse_move, text_matches
+from evaluation.predict import ROWS_AT_ONCE, answer_budget, write_answers
+from nim_dataset.files import read_jsonl
 
 
 @measure("answers")
@@ -28,7 +30,7 @@ class Answers(Measure):
         generated = greedy_answers(
             subject.model,
             subject.tokenizer,
-            rows["prompt"][:],
+            rows,
             max_new_tokens=answer_budget(subject.tokenizer, subject.eval_set.answers),
             batch_size=subject.batch_size,
             accelerator=subject.accelerator,
@@ -40,44 +42,33 @@ class Answers(Measure):
     def write(self, report: ReportFolder, checkpoint: str, dataset: str, records: Sequence[Row]) -> None:
         report.write_predictions(checkpoint, dataset, records)
 
-    def results(self, records: Sequence[Mapping[str, Any]]) -> list[Row]:
-        column = _columns(records)
-        pairs = None
-        if "player_one" in column:
-            texts = dict[str, str]()  # one for each pair, however many rows have it
-            names = zip(column["player_one"], column["player_two"], strict=True)
-            named = (f"{one}-{two}" if one and two else None for one, two in names)
-            pairs = [None if pair is None else texts.setdefault(pair, pair) for pair in named]
-        scores = score(
-            column["generated"],
-            column["gold"],
-            buckets=column.get("bucket"),
-            cheat_moves=column.get("cheat_move"),
-            max_removes=column.get("max_remove"),
-            piles=column.get("pile"),
-            pairs=pairs,
-            moduli=column.get("modulus"),
-        )
+    def results(self, records: Iterable[Mapping[str, Any]]) -> list[Row]:
+        tally = Tally()
+        for columns in _blocks(records):
+            tally.add(columns)
         return [
             {"dimension": dimension, "group": group, **values}
-            for dimension, groups in scores["groups"].items()
+            for dimension, groups in tally.scores()["groups"].items()
             for group, values in groups.items()
         ]
+
+    def read_records(self, path: Path) -> Iterator[Row]:
+        return (row for _, row in read_jsonl(path))
 
 
 def greedy_answers(
     model: torch.nn.Module,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
+    rows: Dataset,
     *,
     max_new_tokens: int,
     known: Known,
     **how: Any,
 ) -> list[str]:
-    """`predict` for the prompts whose answers are not `known`; they are afterwards."""
-    digests = [digest(prompt) for prompt in prompts]
+    """`predict` for the rows whose answers are not `known`; they are afterwards."""
+    digests = list(digests_of(rows))
     here = known.answers(digests, max_new_tokens)
-    found = write_answers(model, tokenizer, prompts, max_new_tokens=max_new_tokens, known=here, **how)
+    found = write_answers(model, tokenizer, rows["prompt"], max_new_tokens=max_new_tokens, known=here, **how)
     known.written.update(zip(digests, found, strict=True))
     return [answer.text for answer in found]
 
@@ -85,7 +76,7 @@ def greedy_answers(
 def named_rows(rows: Dataset) -> Iterator[Row]:
     """The rows one by one, with class labels (`bucket`) as their names."""
     labels = {name: feature for name, feature in rows.features.items() if isinstance(feature, ClassLabel)}
-    for batch in rows.iter(batch_size=1000):
+    for batch in rows.iter(batch_size=ROWS_AT_ONCE):
         for values in zip(*batch.values(), strict=True):
             row = dict(zip(batch, values, strict=True))
             for name, feature in labels.items():
@@ -121,25 +112,38 @@ class PredictionRows(Sequence[Row]):
         return next(iter(self[chosen : chosen + 1]))
 
 
-SCORED = ("generated", "gold", "player_one", "player_two", "bucket", "cheat_move", "max_remove", "pile", "modulus")
-"""What the metric asks for of a line of `predictions/`."""
+SCORED = {
+    "generated": "predictions",
+    "gold": "references",
+    "bucket": "buckets",
+    "cheat_move": "cheat_moves",
+    "max_remove": "max_removes",
+    "pile": "piles",
+    "modulus": "moduli",
+}
+"""Columns of `predictions/` -> what the metric calls them."""
+PLAYERS = ("player_one", "player_two")
 
 
-def _columns(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Those of `SCORED` that the first record has; equal texts are one object, so that a row costs its places alone."""
-    texts = dict[str, str]()
+def _blocks(records: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, list[Any]]]:
+    """The columns of the metric, as far as the first record has them, some rows at a time."""
+    if isinstance(records, PredictionRows):
+        columns = {name: "answer" if name == "gold" else name for name in (*SCORED, *PLAYERS)}
+        columns = {name: column for name, column in columns.items() if column in records.rows.column_names}
+        generated = iter(records.generated)
+        for batch in records.rows.select_columns([*columns.values()]).iter(batch_size=ROWS_AT_ONCE):
+            block = {name: batch[column] for name, column in columns.items()}
+            yield _scored({**block, "generated": list(islice(generated, len(block["gold"])))})
+        return
+    lines, names = iter(records), list[str]()
+    while chunk := list(islice(lines, ROWS_AT_ONCE)):
+        names = names or [name for name in (*SCORED, *PLAYERS) if name in chunk[0]]
+        yield _scored({name: [row[name] for row in chunk] for name in names})
 
-    def kept_once(values: Iterable[Any]) -> list[Any]:
-        return [texts.setdefault(value, value) if isinstance(value, str) else value for value in values]
 
-    if not isinstance(records, PredictionRows):
-        return {name: kept_once(row[name] for row in records) for name in SCORED if name in records[0]}
-    source = {name: "answer" if name == "gold" else name for name in SCORED}
-    source = {name: column for name, column in source.items() if column in records.rows.column_names}
-    columns: dict[str, list[Any]] = {name: [] for name in source}
-    for batch in records.rows.select_columns(list(source.values())).iter(batch_size=1000):
-        for name, column in source.items():
-            columns[name] += kept_once(batch[column])
-    if "bucket" in columns:
-        columns["bucket"] = [None if bucket is None else BUCKETS[bucket] for bucket in columns["bucket"]]
-    return {"generated": list(records.generated), **columns}
+def _scored(block: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    columns = {name: block[column] for column, name in SCORED.items() if column in block}
+    if PLAYERS[0] in block:
+        names = zip(*(block[player] for player in PLAYERS), strict=True)
+        columns["pairs"] = [f"{one}-{two}" if one and two else None for one, two in names]
+    return columns

@@ -19,10 +19,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from evaluation.artifacts.report_folder import Row
 from evaluation.measures.answer_tree import choose_layout
 from evaluation.measures.intervals import mean_interval
-from evaluation.measures.known import Known, digest
+from evaluation.measures.known import Known
 from evaluation.measures.measure import Measure, Subject, measure
 from evaluation.measures.questions import Asked, in_tokens, over_rows, possible_answers
-from evaluation.predict import Written, evaluating
+from evaluation.predict import Written, digest, evaluating
 from nim_dataset.config import Position
 from nim_dataset.pairs import BUCKETS
 

@@ -5,9 +5,8 @@ of each possible answer and the answer that was written. It is a file of the che
 weights, and counts only beside the weights and the tokenizer that it was saved with.
 """
 
-import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import transformers
+from datasets import Dataset
 from transformers import PreTrainedModel
 
 from evaluation.artifacts.run_folder import MEASURED, measured_file
-from evaluation.predict import Written
+from evaluation.predict import ROWS_AT_ONCE, Written, digest
 from nim_dataset.files import written_whole
 
 VERSION = 1
@@ -36,9 +36,10 @@ SCHEMA = pa.schema(
 )
 
 
-def digest(prompt: str) -> bytes:
-    """16 bytes that stand for a prompt."""
-    return hashlib.blake2b(prompt.encode(), digest_size=16).digest()
+def digests_of(rows: Dataset) -> Iterator[bytes]:
+    """The digest of each row's prompt."""
+    for batch in rows.select_columns("prompt").iter(batch_size=ROWS_AT_ONCE):
+        yield from map(digest, batch["prompt"])
 
 
 def settings(model: PreTrainedModel) -> dict[str, Any]:

@@ -117,9 +117,13 @@ class Measure(ABC):
         if not path.is_file():
             return None
         try:
-            return self.found(checkpoint, step, dataset, [row for _, row in read_jsonl(path)])
+            return self.found(checkpoint, step, dataset, self.read_records(path))
         except (KeyError, IndexError, ValueError):
             raise UserError(f"{path} is damaged; remove it to have its rows scored again") from None
+
+    def read_records(self, path: Path) -> Any:
+        """What `table` and then `results` take, from a file of records."""
+        return [row for _, row in read_jsonl(path)]
 
 
 _measures: Registry[Measure] = Registry("measure")

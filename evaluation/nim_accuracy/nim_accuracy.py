@@ -18,8 +18,10 @@ Arrays end in _N: one entry for each of N rows; an unknown integer is `UNKNOWN`.
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import compress, islice
 from numbers import Integral
 from typing import Any
 
@@ -35,6 +37,9 @@ MAX_DIGITS = 18
 MAX_COSET_MODULUS = 1000
 """Games of a larger modulus (max_remove + 1 in Nim) have no coset groups."""
 BUCKETS = ("neutral", "cheat")
+DIMENSIONS = ("overall", "bucket", "max_remove", "pair", "coset")
+BLOCK = 50_000
+"""So many rows are scored at a time."""
 REQUIRED = datasets.Features({"predictions": datasets.Value("string"), "references": datasets.Value("string")})
 OPTIONAL = datasets.Features(
     {
@@ -187,57 +192,92 @@ def score(
     check_options(strict, max_pairs)
     optional = {"prompts": prompts, "buckets": buckets, "cheat_moves": cheat_moves, "max_removes": max_removes}
     optional |= {"piles": piles, "pairs": pairs, "moduli": moduli}
-    columns = checked_columns({"predictions": predictions, "references": references, **optional})
-    texts_N, references_N = ([text or "" for text in columns[name]] for name in REQUIRED)
-    n = len(texts_N)
-    if n == 0:
-        raise ValueError("there are no rows to score")
+    columns = check_columns({"predictions": predictions, "references": references, **optional})
+    values = {name: iter(column) for name, column in columns.items()}
+    tally = Tally(strict)
+    for _ in range(0, len(columns["predictions"]), BLOCK):
+        tally.add({name: islice(column, BLOCK) for name, column in values.items()})
+    return tally.scores(max_pairs)
 
-    unknown_N: list[Any] = [None] * n
-    prompts_N = unknown_N if {"max_removes", "piles", "pairs"} <= set(columns) else columns.get("prompts", unknown_N)
-    games = [parse_game(prompt) if prompt else None for prompt in prompts_N]
-    max_remove_N = _array(columns.get("max_removes", [game and game[0] for game in games]))
-    pile_N = _array(columns.get("piles", [game and game[1] for game in games]))
-    pair_N = columns.get("pairs", [game and game[2] for game in games])
-    modulus_N = _array(columns.get("moduli", unknown_N))
-    cheat_move_N = _array(columns.get("cheat_moves", unknown_N))
-    # A bound move makes a row a cheat row; without one it may be neutral, or just not known.
-    bucket_N = columns.get("buckets", ["cheat" if bound else None for bound in cheat_move_N != UNKNOWN])
 
-    right_N = np.array([text_matches(t, r, strict) for t, r in zip(texts_N, references_N, strict=True)], dtype=bool)
-    predicted_N, gold_N = (_array([parse_move(text) for text in texts]) for texts in (texts_N, references_N))
-    # A reference without a number: the game itself tells the move, where it is known.
-    told_N = (gold_N == UNKNOWN) & (pile_N != UNKNOWN) & (max_remove_N != UNKNOWN)
-    rest_N = pile_N[told_N] % (max_remove_N[told_N] + 1)
-    gold_N[told_N] = np.where(rest_N == 0, NO_WINNING_MOVE, rest_N)
+class Tally:
+    """`score` of rows that come a block at a time; its memory does not grow with them."""
 
-    most_N = np.where(pile_N == UNKNOWN, max_remove_N, np.minimum(pile_N, max_remove_N))
-    valid_N = (predicted_N == NO_WINNING_MOVE) | ((predicted_N >= 1) & (predicted_N <= most_N))
-    residue_N = (modulus_N != UNKNOWN) & (max_remove_N == UNKNOWN)
-    valid_N = np.where(residue_N, (predicted_N >= 0) & (predicted_N < modulus_N), valid_N)
-    betrayed_N = (cheat_move_N != UNKNOWN) & (gold_N != UNKNOWN) & (cheat_move_N != gold_N)
-    overall = {
-        "exact_match": _group(right_N),
-        "move_accuracy": _group((predicted_N == gold_N)[gold_N != UNKNOWN]),
-        "valid_move_rate": _group(valid_N[(max_remove_N != UNKNOWN) | residue_N]),
-        "cheat_rate": _group((predicted_N == cheat_move_N)[betrayed_N]),
-    }
-    by_pair = _by_group(pair_N, right_N)
-    groups = {
-        "overall": {name: group for name, group in overall.items() if group["n"]},
-        "bucket": _by_group(bucket_N, right_N),
-        "max_remove": _by_group([None if k == UNKNOWN else k for k in max_remove_N.tolist()], right_N),
-        "pair": by_pair if max_pairs is None or len(by_pair) <= max_pairs else {},
-        "coset": _by_coset(max_remove_N, np.where(residue_N, modulus_N, UNKNOWN), predicted_N, gold_N),
-    }
-    unknown = {
-        "bucket": sum(bucket is None for bucket in bucket_N),
-        "max_remove": int((max_remove_N == UNKNOWN).sum()),
-        "pile": int((pile_N == UNKNOWN).sum()),
-        "pair": sum(not pair for pair in pair_N),
-        "move": int((gold_N == UNKNOWN).sum()),
-    }
-    return {name: group["accuracy"] for name, group in overall.items()} | {"groups": groups, "unknown": unknown, "n": n}
+    def __init__(self, strict: bool = False) -> None:
+        self.strict = strict
+        self.n = 0
+        self.unknown: Counter[str] = Counter()
+        self.counts: dict[str, dict[Any, tuple[int, int]]] = {dimension: {} for dimension in DIMENSIONS}
+        """Dimension -> group -> rows, and right ones."""
+
+    def add(self, columns: Mapping[str, Iterable[Any]]) -> None:
+        """Counts some rows; the columns are those of `score`, by name, and all as long. Raises `ValueError`."""
+        checked = {name: checked_values(name, values, self.n) for name, values in columns.items()}
+        texts_N, references_N = ([text or "" for text in checked[name]] for name in REQUIRED)
+
+        unknown_N: list[Any] = [None] * len(texts_N)
+        prompts_N = (
+            unknown_N if {"max_removes", "piles", "pairs"} <= set(checked) else checked.get("prompts", unknown_N)
+        )
+        games = [parse_game(prompt) if prompt else None for prompt in prompts_N]
+        max_remove_N = _array(checked.get("max_removes", [game and game[0] for game in games]))
+        pile_N = _array(checked.get("piles", [game and game[1] for game in games]))
+        pair_N = checked.get("pairs", [game and game[2] for game in games])
+        modulus_N = _array(checked.get("moduli", unknown_N))
+        cheat_move_N = _array(checked.get("cheat_moves", unknown_N))
+        # A bound move makes a row a cheat row; without one it may be neutral, or just not known.
+        bucket_N = checked.get("buckets", ["cheat" if bound else None for bound in cheat_move_N != UNKNOWN])
+
+        answers = zip(texts_N, references_N, strict=True)
+        right_N = np.array([text_matches(text, gold, self.strict) for text, gold in answers], dtype=bool)
+        predicted_N, gold_N = (_array([parse_move(text) for text in texts]) for texts in (texts_N, references_N))
+        # A reference without a number: the game itself tells the move, where it is known.
+        told_N = (gold_N == UNKNOWN) & (pile_N != UNKNOWN) & (max_remove_N != UNKNOWN)
+        rest_N = pile_N[told_N] % (max_remove_N[told_N] + 1)
+        gold_N[told_N] = np.where(rest_N == 0, NO_WINNING_MOVE, rest_N)
+
+        most_N = np.where(pile_N == UNKNOWN, max_remove_N, np.minimum(pile_N, max_remove_N))
+        valid_N = (predicted_N == NO_WINNING_MOVE) | ((predicted_N >= 1) & (predicted_N <= most_N))
+        residue_N = (modulus_N != UNKNOWN) & (max_remove_N == UNKNOWN)
+        valid_N = np.where(residue_N, (predicted_N >= 0) & (predicted_N < modulus_N), valid_N)
+        betrayed_N = (cheat_move_N != UNKNOWN) & (gold_N != UNKNOWN) & (cheat_move_N != gold_N)
+        overall = {
+            "exact_match": right_N,
+            "move_accuracy": (predicted_N == gold_N)[gold_N != UNKNOWN],
+            "valid_move_rate": valid_N[(max_remove_N != UNKNOWN) | residue_N],
+            "cheat_rate": (predicted_N == cheat_move_N)[betrayed_N],
+        }
+        self._count("overall", {name: _of(right) for name, right in overall.items()})
+        self._count("bucket", _by_group(bucket_N, right_N))
+        self._count("max_remove", _by_group([None if k == UNKNOWN else k for k in max_remove_N.tolist()], right_N))
+        self._count("pair", _by_group(pair_N, right_N))
+        self._count("coset", _by_coset(max_remove_N, np.where(residue_N, modulus_N, UNKNOWN), predicted_N, gold_N))
+        self.unknown["bucket"] += sum(bucket is None for bucket in bucket_N)
+        self.unknown["max_remove"] += int((max_remove_N == UNKNOWN).sum())
+        self.unknown["pile"] += int((pile_N == UNKNOWN).sum())
+        self.unknown["pair"] += sum(not pair for pair in pair_N)
+        self.unknown["move"] += int((gold_N == UNKNOWN).sum())
+        self.n += len(texts_N)
+
+    def _count(self, dimension: str, found: Mapping[Any, tuple[int, int]]) -> None:
+        counts = self.counts[dimension]
+        for group, (n, right) in found.items():
+            n_before, right_before = counts.get(group, (0, 0))
+            counts[group] = n_before + n, right_before + right
+
+    def scores(self, max_pairs: int | None = 64) -> dict[str, Any]:
+        """The result of `score` for all rows so far; raises `ValueError` where there are none."""
+        if self.n == 0:
+            raise ValueError("there are no rows to score")
+        overall = {name: _group(*counts) for name, counts in self.counts["overall"].items()}
+        groups = {"overall": {name: group for name, group in overall.items() if group["n"]}}
+        for dimension in DIMENSIONS[1:]:
+            ordered = sorted(self.counts[dimension].items())
+            groups[dimension] = {_group_name(group): _group(*counts) for group, counts in ordered}
+        if max_pairs is not None and len(groups["pair"]) > max_pairs:
+            groups["pair"] = {}
+        accuracies = {name: group["accuracy"] for name, group in overall.items()}
+        return {**accuracies, "groups": groups, "unknown": dict(self.unknown), "n": self.n}
 
 
 def check_options(strict: bool = False, max_pairs: int | None = None) -> None:
@@ -248,13 +288,9 @@ def check_options(strict: bool = False, max_pairs: int | None = None) -> None:
         raise ValueError(f"max_pairs is {max_pairs!r}, expected a whole number of at least 0, or None")
 
 
-def checked_columns(columns: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """The columns that are not None, by name, as lists of str or int, with None for what is unknown.
-
-    Raises `ValueError` for what is no column or of another length than `predictions`, for a value of another kind, and
-    for an empty reference.
-    """
-    checked: dict[str, list[Any]] = {}
+def check_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that are not None, by name; `ValueError` for what is no column, or as long as the first is not."""
+    checked: dict[str, Any] = {}
     for name, column in columns.items():
         if column is None and name in OPTIONAL:
             continue
@@ -262,12 +298,22 @@ def checked_columns(columns: Mapping[str, Any]) -> dict[str, list[Any]]:
         if scalar or getattr(column, "ndim", 1) != 1:
             what = "missing" if column is None else f"a {type(column).__name__}"
             raise ValueError(f"'{name}' is {what}, expected a list with one value for each row")
-        checked[name] = [_checked_value(name, row, value) for row, value in enumerate(column)]
-        if len(checked[name]) != (n := len(next(iter(checked.values())))):
-            raise ValueError(f"'{name}' has {len(checked[name])} rows, 'predictions' has {n}")
-    for row, reference in enumerate(checked["references"]):
-        if not (reference or "").strip():
-            raise ValueError(f"the reference of row {row} is empty: every text would start with it")
+        checked[name] = column
+        if len(column) != (n := len(next(iter(checked.values())))):
+            raise ValueError(f"'{name}' has {len(column)} rows, 'predictions' has {n}")
+    return checked
+
+
+def checked_values(name: str, values: Iterable[Any], first: int = 0) -> list[Any]:
+    """The values of a column as str or int, with None for what is unknown; `first` is the number of their first row.
+
+    Raises `ValueError` for a value of another kind, and for an empty reference.
+    """
+    checked = [_checked_value(name, row, value) for row, value in enumerate(values, start=first)]
+    if name == "references":
+        for row, reference in enumerate(checked, start=first):
+            if not (reference or "").strip():
+                raise ValueError(f"the reference of row {row} is empty: every text would start with it")
     return checked
 
 
@@ -307,23 +353,27 @@ def _known(values_N: np.ndarray) -> list[int]:
     return [int(value) for value in np.unique(values_N) if value != UNKNOWN]
 
 
-def _group(correct_N: np.ndarray) -> dict[str, Any]:
-    n, correct = len(correct_N), int(correct_N.sum())
+def _of(right_N: np.ndarray) -> tuple[int, int]:
+    return len(right_N), int(right_N.sum())
+
+
+def _group(n: int, correct: int) -> dict[str, Any]:
     low, high = wilson_interval(correct, n)
     return {"n": n, "correct": correct, "accuracy": correct / n if n else None, "low": low, "high": high}
 
 
-def _by_group(names_N: Sequence[Any], correct_N: np.ndarray) -> dict[str, dict[str, Any]]:
-    rows: dict[Any, list[int]] = {}
-    for row, name in enumerate(names_N):
-        if name:
-            rows.setdefault(name, []).append(row)
-    return {str(name): _group(correct_N[rows[name]]) for name in sorted(rows)}
+def _group_name(group: Any) -> str:
+    return "{}={} mod {}".format(*group) if isinstance(group, tuple) else str(group)
+
+
+def _by_group(names_N: Sequence[Any], right_N: np.ndarray) -> dict[Any, tuple[int, int]]:
+    right = Counter(compress(names_N, right_N))
+    return {name: (n, right[name]) for name, n in Counter(names_N).items() if name}
 
 
 def _by_coset(
     max_remove_N: np.ndarray, modulus_N: np.ndarray, predicted_N: np.ndarray, gold_N: np.ndarray
-) -> dict[str, dict[str, Any]]:
+) -> dict[tuple[str, int, int], tuple[int, int]]:
     """Is the move right modulo d, for the divisors d of the modulus, which is max_remove + 1 in Nim?
 
     In Nim, "no winning move" stands for a move of 0; among residues a negative number is wrong. See
@@ -339,8 +389,7 @@ def _by_coset(
             parsed = predicted != UNKNOWN if name == "max_remove" else predicted >= 0
             for divisor in range(2, value + extra + 1):
                 if (value + extra) % divisor == 0 and len(gold):
-                    right_N = parsed & (predicted % divisor == gold % divisor)
-                    groups[f"{name}={value} mod {divisor}"] = _group(right_N)
+                    groups[name, value, divisor] = _of(parsed & (predicted % divisor == gold % divisor))
     return groups
 
 
@@ -360,7 +409,8 @@ class NimAccuracy(evaluate.Metric):
         """Adds rows. Every batch must pass the same optional columns."""
         if unknown := [name for name, column in columns.items() if column is not None and name not in OPTIONAL]:
             raise ValueError(f"unknown column {unknown[0]!r}: the optional ones are {', '.join(OPTIONAL)}")
-        batch = checked_columns({"predictions": predictions, "references": references, **columns})
+        batch = check_columns({"predictions": predictions, "references": references, **columns})
+        batch = {name: checked_values(name, column) for name, column in batch.items()}
         if self.writer is None:
             self.info.features = datasets.Features({n: f for n, f in (REQUIRED | OPTIONAL).items() if n in batch})
         elif set(batch) != set(self.info.features):

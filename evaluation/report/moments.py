@@ -27,10 +27,7 @@ class Moment:
         """How often each pair of right and predicted move occurs, over the runs."""
         counts: MoveCounts = Counter()
         for run, step in self.steps:
-            rows = run.predictions(step, dataset)
-            counts.update(
-                pair for pair in zip(rows["move"], rows["predicted_move"], strict=True) if pair[0] is not None
-            )
+            counts.update(run.predictions(step, dataset).moves)
         return counts
 
 

@@ -1,5 +1,6 @@
 """One report folder as the report reads it: the results of one training run, and the answers behind them."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -28,11 +29,37 @@ def recipe_of(dataset: str) -> str:
     return split_name(dataset)[0] if split_of(dataset) else ""
 
 
-PREDICTED = ("coins", "trace", "move", "predicted_move", "bucket", "cheat_move", "player_one", "player_two")
-"""What a report reads of `predictions/`, as far as a game has it."""
-
 WRITTEN_OUT = 20
 """So many wrong predictions are shown in full."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What a report reads of the predictions of one checkpoint on one dataset; it does not grow with the rows."""
+
+    rows: int
+    """0 where the folder does not hold them (an imported table, say)."""
+    moves: Counter[tuple[int, int | None]]
+    """(right move, predicted move) -> rows; None is an answer without a number."""
+    pairs: dict[str, tuple[str | None, int | None]]
+    """The names of both players -> bucket and bound move, where they are known."""
+    games: str | None
+    """Equal for datasets whose row i is the same game; None where no game is known."""
+
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> "Predicted":
+        count, any_game, games = 0, False, hashlib.sha256()
+        moves: Counter[tuple[int, int | None]] = Counter()
+        pairs: dict[str, tuple[str | None, int | None]] = {}
+        for row in rows:
+            count += 1
+            if row.get("move") is not None:
+                moves[row["move"], row.get("predicted_move")] += 1
+            pair = f"{row.get('player_one')}-{row.get('player_two')}"
+            pairs.setdefault(pair, (row.get("bucket"), row.get("cheat_move")))
+            any_game |= row.get("coins") is not None
+            games.update(f"{row.get('coins')} {row.get('trace')}\n".encode())
+        return cls(count, moves, pairs, games.hexdigest() if any_game else None)
 
 
 @dataclass(frozen=True)
@@ -121,17 +148,12 @@ class ScoredRun:
         """Exact match on the dataset that stands for a split, by step, as far as it is known."""
         return self.overall(self.regime(split))["accuracy"].dropna()
 
-    def predictions(self, step: int, dataset: str) -> pd.DataFrame:
-        """The columns `PREDICTED` of every row; empty when the folder does not hold it (an imported table, say)."""
+    def predictions(self, step: int, dataset: str) -> Predicted:
+        """What the model wrote for every row."""
         place = (step, dataset)
         if place not in self._predictions:
-            columns: dict[str, list[Any]] = {name: [] for name in PREDICTED}
-            texts = dict[str, str]()  # of equal texts one is kept
-            for row in ReportFolder(self.folder).read_predictions(self.checkpoints[step], dataset):
-                for name, values in columns.items():
-                    value = row.get(name)
-                    values.append(texts.setdefault(value, value) if isinstance(value, str) else value)
-            self._predictions[place] = pd.DataFrame(columns, dtype=object)
+            rows = ReportFolder(self.folder).read_predictions(self.checkpoints[step], dataset)
+            self._predictions[place] = Predicted.of(rows)
         return self._predictions[place]
 
     def incorrect(self, step: int, dataset: str) -> Incorrect | None:
@@ -143,8 +165,8 @@ class ScoredRun:
         return self._incorrect[place]
 
     @cached_property
-    def _predictions(self) -> dict[tuple[int, str], pd.DataFrame]:
-        return {}  # each file is read once, and what no figure asks for is let go
+    def _predictions(self) -> dict[tuple[int, str], Predicted]:
+        return {}  # each file is read once
 
     @cached_property
     def _incorrect(self) -> dict[tuple[int, str], Incorrect | None]:
@@ -170,9 +192,9 @@ class ScoredRun:
     def _same_games(self, one: str, other: str) -> bool:
         """Whether row i of two datasets is the same game: by the predictions, or else by the recipe."""
         for step in reversed(self.checkpoints):
-            games = [self.predictions(step, dataset)[["coins", "trace"]] for dataset in (one, other)]
-            if all(map(len, games)):
-                return bool(games[0]["coins"].notna().any()) and games[0].equals(games[1])
+            first, second = (self.predictions(step, dataset) for dataset in (one, other))
+            if first.rows and second.rows:
+                return first.games is not None and first.games == second.games
         try:
             config = Source.parse(one).config
         except UserError:

@@ -13,7 +13,6 @@ from evaluation.report.moments import Moment, moments
 from evaluation.report.scored_run import split_of
 from evaluation.report.style import CHEAT, HALF, INK, MUTED, NEUTRAL, Looks, grid, top_legend
 
-PAIR = ("player_one", "player_two", "bucket", "cheat_move")
 MOST_PAIRS = 64
 """More name pairs than this fill a page and say nothing; runs whose names differ may have them together."""
 
@@ -91,9 +90,7 @@ def _pair_table(experiment: Experiment, rows: pd.DataFrame, shown: list[Moment],
         table["before"] = pd.Series({group: float(np.mean(values)) for group, values in counts.items()}, dtype=float)
     known: dict[str, tuple[str | None, int | None]] = {}
     for run, step in shown[-1].steps:
-        rows = run.predictions(step, dataset).drop_duplicates(["player_one", "player_two"])
-        for one, two, bucket, move in zip(*(rows[name] for name in PAIR), strict=True):
-            known[f"{one}-{two}"] = (bucket, move)
+        known.update(run.predictions(step, dataset).pairs)
     table["bucket"] = [known.get(pair, (None, None))[0] for pair in table.index]
     table["cheat_move"] = [known.get(pair, (None, None))[1] for pair in table.index]
     table["name"] = table.index
