@@ -60,4 +60,5 @@ bench: install
 	$(BIN)/python benchmarks/generate_rows.py
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/predictions.py
+	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/objectives.py

@@ -35,7 +35,7 @@ ANSWER_PREFIX = " "
 
 WINDOW_BATCHES = 16
 ROWS_AT_ONCE = 5000
-"""Prompts that are looked at together before anything is decoded."""
+"""Of a set, that are looked at together."""
 A_TEXT = "There are 12 coins."
 """To try a tokenizer or a model on."""
 

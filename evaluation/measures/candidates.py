@@ -22,7 +22,7 @@ from evaluation.measures.intervals import mean_interval
 from evaluation.measures.known import Known
 from evaluation.measures.measure import Measure, Subject, measure
 from evaluation.measures.questions import Asked, in_tokens, over_rows, possible_answers
-from evaluation.predict import Written, digest, evaluating
+from evaluation.predict import ROWS_AT_ONCE, Written, digest, evaluating
 from nim_dataset.config import Position
 from nim_dataset.pairs import BUCKETS
 
@@ -101,8 +101,9 @@ def candidate_records(
         for each, prompt in reversed(list(zip(possible, digests, strict=True)))  # the first row of each prompt stays
         if known.log_probabilities(prompt, each.moves) is None
     }
-    if unknown:
-        asked = in_tokens(model, tokenizer, prompts, sorted(unknown.values(), key=lambda each: each.row))
+    due = sorted(unknown.values(), key=lambda each: each.row)
+    for start in range(0, len(due), ROWS_AT_ONCE):
+        asked = in_tokens(model, tokenizer, prompts, due[start : start + ROWS_AT_ONCE])
         _learn(model, tokenizer, asked, prompts, known, batch_size, accelerator, label)
     column = {name: rows[name][:] for name in ("bucket", "max_remove") if name in rows.column_names}
     if "bucket" in column:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -48,10 +48,10 @@ def possible_answers(rows: Dataset, games: Sequence[Position | None]) -> list[Po
     `games` are those that the prompts tell. Raises `CannotMeasureError` where there are none.
     """
     bound = rows["cheat_move"][:] if "cheat_move" in rows.column_names else [None] * len(games)
-    known = []
+    known, kept = [], dict[tuple[Any, ...], tuple[Any, ...]]()  # of equal options one is kept
     for row, (game, answer, cheat) in enumerate(zip(games, rows["answer"][:], bound, strict=True)):
         options = game.options() if game is not None else {}
-        moves, answers = tuple(options), tuple(options.values())
+        moves, answers = (kept.setdefault(each, each) for each in (tuple(options), tuple(options.values())))
         if answer in answers:
             place = moves.index(cheat) if cheat in moves else None
             known.append(Possible(row, moves, answers, answers.index(answer), place))
