@@ -1,7 +1,7 @@
 """The measure `answers`: greedy answers, every one kept in `predictions/`, scored by the metric."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,7 @@ SCORED = {
 PLAYERS = ("player_one", "player_two")
 
 
-def _blocks(records: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, list[Any]]]:
+def _blocks(records: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Sequence[Any]]]:
     """The columns of the metric, as far as the first record has them, some rows at a time."""
     if isinstance(records, PredictionRows):
         columns = {name: "answer" if name == "gold" else name for name in (*SCORED, *PLAYERS)}
@@ -135,13 +135,15 @@ def _blocks(records: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, list[Any
             block = {name: batch[column] for name, column in columns.items()}
             yield _scored({**block, "generated": list(islice(generated, len(block["gold"])))})
         return
-    lines, names = iter(records), list[str]()
-    while chunk := list(islice(lines, ROWS_AT_ONCE)):
-        names = names or [name for name in (*SCORED, *PLAYERS) if name in chunk[0]]
-        yield _scored({name: [row[name] for row in chunk] for name in names})
+    lines = iter(records)
+    for first in islice(lines, 1):
+        names = [name for name in (*SCORED, *PLAYERS) if name in first]
+        values = ([row[name] for name in names] for row in chain([first], lines))
+        while some := list(islice(values, ROWS_AT_ONCE)):
+            yield _scored(dict(zip(names, zip(*some, strict=True), strict=True)))
 
 
-def _scored(block: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+def _scored(block: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
     columns = {name: block[column] for column, name in SCORED.items() if column in block}
     if PLAYERS[0] in block:
         names = zip(*(block[player] for player in PLAYERS), strict=True)

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import nim_dataset
-from evaluation.nim_accuracy.nim_accuracy import parse_game, parse_move, score, text_matches, wilson_interval
+from evaluation.nim_accuracy.nim_accuracy import Tally, parse_game, parse_move, score, text_matches, wilson_interval
 from nim_dataset import optimal_move
 
 FOLDER = Path(__file__).resolve().parents[2] / "evaluation" / "nim_accuracy"
@@ -355,3 +355,15 @@ def test_the_card_example_and_demo(capsys):
     exec(code, {})
     assert capsys.readouterr().out.strip() == code.rpartition("# ")[2].strip()
     compile((FOLDER / "app.py").read_text(encoding="utf-8"), "app.py", "exec")
+
+
+def test_rows_scored_in_pieces_are_those_scored_at_once():
+    rows = nim_dataset.load("345678", n_train=60)["train"]
+    answers = rows["answer"][:]
+    columns = {"references": answers, "predictions": [*answers[30:], *answers[:30]], "prompts": rows["prompt"][:]}
+    tally = Tally()
+    for start, end in ((0, 1), (1, 45), (45, 60)):
+        tally.add({name: column[start:end] for name, column in columns.items()})
+    assert tally.scores() == score(**columns)
+    with pytest.raises(ValueError, match="the reference of row 60 is empty"):
+        tally.add({"predictions": ["take 1 coin"], "references": [""]})

@@ -77,7 +77,7 @@ def test_greedy_answers_are_those_of_predict(small_run, subject):
     Candidates().records(some)
     told = {digest(prompt): some.known.written.get(digest(prompt)) for prompt in prompts}
     some.known.written[digest(prompts[0])] = Written("said before", 2, ended=True)
-    answers = greedy_answers(model, tokenizer, prompts, max_new_tokens=budget, known=some.known)
+    answers = greedy_answers(model, tokenizer, some.eval_set.rows, max_new_tokens=budget, known=some.known)
     expected = predict(model, tokenizer, prompts, max_new_tokens=budget)
     assert answers[1:] == expected[1:]
     assert answers[0] == "said before", "what is known is not asked again"
@@ -94,13 +94,13 @@ def test_greedy_answers_are_those_of_predict(small_run, subject):
 
 
 def test_an_answer_is_known_for_the_budgets_that_do_not_change_it(small_run):
-    tokenizer, row = small_run.tokenizer, nim_dataset.load_source("leaky_names:eval", limit=1)[0]
+    tokenizer, rows = small_run.tokenizer, nim_dataset.load_source("leaky_names:eval", limit=1)
     for model, ends in ((small_run.model(40), True), (small_run.model(0), False)):
         known = Known()
         for budget in (3, 9, 5):  # known, cut or not, from the ones before
-            plain = predict(model, tokenizer, [row["prompt"]], max_new_tokens=budget)
-            assert greedy_answers(model, tokenizer, [row["prompt"]], max_new_tokens=budget, known=known) == plain
-            assert known.written[digest(row["prompt"])].ended == (ends and budget > 3)
+            plain = predict(model, tokenizer, rows["prompt"], max_new_tokens=budget)
+            assert greedy_answers(model, tokenizer, rows, max_new_tokens=budget, known=known) == plain
+            assert known.written[digest(rows["prompt"][0])].ended == (ends and budget > 3)
 
 
 def test_the_table_says_what_the_distributions_say():
