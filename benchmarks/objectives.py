@@ -4,8 +4,8 @@
     python benchmarks/objectives.py --shape tiny --batch 128 --data quickstart
 
 The same rows in the same order by this project's trainer, as `train.py` sets it up, in turns; a step's time is the
-median over the measured steps of a turn, and the best turn counts. Limits: contrastive, which puts as many rows again
-through the model, 2.1 times the plain step; adversarial 1.1 times.
+median over the measured steps of all turns, beside the fastest and the slowest. Limits: contrastive, which puts as many
+rows again through the model, 2.1 times the plain step; adversarial 1.1 times.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from typing import Any
 
 import datasets
 import torch
+from machine import machine, spread  # beside this file
 from training_step import SHAPES, WARM_UP, load_tokenizer, make_model  # beside this file
 from transformers import TrainerCallback
 
@@ -46,15 +47,14 @@ class Clock(TrainerCallback):
             torch.cuda.synchronize()
         self.times.append((time.perf_counter(), time.process_time()))
 
-    def medians(self) -> tuple[float, float]:
-        """Wall and CPU seconds of a step."""
-        steps = list(pairwise(self.times[WARM_UP - 1 :]))
-        wall, cpu = (statistics.median(after[i] - before[i] for before, after in steps) for i in (0, 1))
-        return wall, cpu
+    def steps(self) -> list[tuple[float, float]]:
+        """Wall and CPU seconds of each measured step."""
+        measured = pairwise(self.times[WARM_UP - 1 :])
+        return [(after[0] - before[0], after[1] - before[1]) for before, after in measured]
 
 
-def measure(flags: list[str], case: str, folder: str) -> tuple[float, float]:
-    """Wall and CPU seconds of a step."""
+def measure(flags: list[str], case: str, folder: str) -> list[tuple[float, float]]:
+    """Wall and CPU seconds of each step."""
     config = parse_config([*flags, *CASES[case], "--output_dir", f"{folder}/run"])
     process_settings(config).apply()
     materials, clock = prepare(config), Clock()
@@ -67,7 +67,7 @@ def measure(flags: list[str], case: str, folder: str) -> tuple[float, float]:
         callbacks=[clock],
     )
     trainer.train()
-    return clock.medians()
+    return clock.steps()
 
 
 def main() -> None:
@@ -76,8 +76,8 @@ def main() -> None:
     parser.add_argument("--tokenizer", help="a tokenizer.json, such as Pythia's; by default the built-in models'")
     parser.add_argument("--data", default="pairs20000", help="the recipe")
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=10, help=f"steps of a turn; the first {WARM_UP} warm up")
-    parser.add_argument("--rounds", type=int, default=3, help="turns that each case takes")
+    parser.add_argument("--steps", type=int, default=8, help=f"steps of a turn; the first {WARM_UP} warm up")
+    parser.add_argument("--rounds", type=int, default=2, help="turns that each case takes")
     parser.add_argument("--threads", type=int, default=0, help="as train.py takes it")
     options = parser.parse_args()
     datasets.disable_progress_bars()
@@ -90,13 +90,19 @@ def main() -> None:
         flags += ["--max_steps", str(options.steps), "--per_device_train_batch_size", str(options.batch)]
         flags += ["--eval_rows", "0", "--save_strategy", "no", "--logging_steps", "1000", "--disable_tqdm", "true"]
         flags += ["--train_sampling_strategy", "sequential", "--threads", str(options.threads)]
-        turns = [(case, measure(flags, case, folder)) for _ in range(options.rounds) for case in CASES]
-    plain = [min(each[i] for case, each in turns if case == "plain") for i in (0, 1)]
-    print(f"{options.shape}, batch {options.batch} of {options.data}, torch {torch.__version__}")
+        steps: dict[str, list[tuple[float, float]]] = {case: [] for case in CASES}
+        for _ in range(options.rounds):
+            for case in CASES:
+                steps[case] += measure(flags, case, folder)
+    print(f"{machine()}\n{options.shape}, batch {options.batch} of {options.data}, torch {torch.__version__}")
     print("| objective | s/step | times the plain step | CPU s/step | times |\n| --- | ---: | ---: | ---: | ---: |")
-    for case in CASES:
-        wall, cpu = (min(each[i] for name, each in turns if name == case) for i in (0, 1))
-        print(f"| {case} | {wall:.3f} | {wall / plain[0]:.2f} | {cpu:.3f} | {cpu / plain[1]:.2f} |")
+    plain = [statistics.median(values) for values in zip(*steps["plain"], strict=True)]
+    for case, values in steps.items():
+        cells = [
+            f"{spread(seconds)} | {statistics.median(seconds) / base:.2f}"
+            for seconds, base in zip(zip(*values, strict=True), plain, strict=True)
+        ]
+        print(f"| {case} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

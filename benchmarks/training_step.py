@@ -271,7 +271,7 @@ def main() -> None:
     parser.add_argument("--shape", choices=SHAPES, default="pythia-70m")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--bf16", action="store_true", help="mixed precision, in all of them")
-    parser.add_argument("--steps", type=int, default=6, help=f"steps of a measurement; the first {WARM_UP} warm up")
+    parser.add_argument("--steps", type=int, default=5, help=f"steps of a measurement; the first {WARM_UP} warm up")
     parser.add_argument("--rounds", type=int, default=2, help="turns that each method takes")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--methods", help="which of a to g; by default all on a CPU, abcde on a GPU")

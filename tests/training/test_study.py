@@ -47,12 +47,16 @@ STUDY: dict[str, Any] = {
     "evaluate": {"eval": f"{SET}:eval"},
     "quantities": {"exact match": "eval", "parity": "eval / coset / max_remove=5 mod 2", "moved": "log / distance"},
     "seeds": [3],
+    "published": {"first": {"rule": 1, "chance": 1}},
 }
 
 
 def write(folder: Path, **changes: Any) -> Path:
     path = folder / "toy.yaml"
-    path.write_text(yaml.safe_dump({**STUDY, **changes}, sort_keys=False))
+    described = {**STUDY, **changes}
+    if "conditions" in changes:
+        described.pop("published")  # which is of other conditions
+    path.write_text(yaml.safe_dump(described, sort_keys=False))
     return path
 
 
@@ -102,6 +106,7 @@ def test_a_study_goes_on_where_it_was_killed_and_shows_what_failed(tmp_path: Pat
         "2 of 3 runs are done",
         "The rule is found by no run of 'heir of first'.",
         "One seed (3)",
+        "first: there rule 1 of 2, chance 1 of 2; here ",
     ):
         assert text in unescape(page)
     assert all((tmp_path / "reports/studies/toy" / line).exists() for line in links(page))
@@ -157,6 +162,9 @@ def test_what_would_run_is_printed_for_this_machine_and_for_slurm(
         ({"conditions": {"a": {"donor": {"run": "x", "at": "best"}}}}, [], "donor.at: 'best' is no checkpoint"),
         ({"conditions": {"a": {"sead": 3}}}, [], "conditions.a: unknown key 'sead'"),
         ({"seeds": ["a"]}, [], "seeds: .* is not a list of integers"),
+        ({"published": {"frist": {"rule": 1}}}, [], "published: unknown condition 'frist', did you mean 'first'"),
+        ({"published": {"first": {"roule": 1}}}, [], "published.first: unknown ending 'roule', did you mean 'rule'"),
+        ({"published": {"first": {"rule": 0}}}, [], "published.first.rule: 0 is no number of runs, from 1"),
         ({"scales": {"laptop": {"sead": 3}}}, [], "scales.laptop: unknown key 'sead', did you mean 'seeds'"),
         ({}, ["--scale", "paper"], "--scale: unknown scale 'paper'"),
         ({}, ["--only", "frst"], "--only: unknown condition 'frst', did you mean 'first'"),

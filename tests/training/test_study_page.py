@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from training.study.description import Study, read_study
-from training.study.figures import draw_condition, layout, plt
+from training.study.figures import draw_condition, layout, over_steps, plt
 from training.study.outcomes import Outcome, Plateau
-from training.study.page import headline, notes, sentence, table
+from training.study.page import beside_the_paper, headline, notes, sentence, table
 from training.study.runs import StudyRun, runs_of
 
 
@@ -104,6 +104,44 @@ def test_no_panel_has_more_lines_than_colours(
     drawn = layout(study, study.answering, list(quantities))
     assert {panel.title: list(panel.labels.values()) for panel in drawn[0][1]} == panels
     assert {panel.quantity.name for _, several in drawn for panel in several} == set(quantities)
+
+
+@pytest.mark.parametrize(
+    ("published", "judged"),
+    [
+        ({"rule": 2, "chance": 1}, "the commonest ending is the same"),
+        ({"rule": 2, "chance": 2}, "one of the commonest endings is the same"),
+        ({"shortcut": 1}, "the commonest ending is another"),
+    ],
+)
+def test_how_runs_ended_is_put_beside_the_paper(tmp_path: Path, published: dict[str, int], judged: str) -> None:
+    runs = runs_of(study_of(tmp_path, {"a": {}}))
+    said = beside_the_paper("a", published, [ended(run, 1.0, "rule") for run in runs])
+    assert said.endswith(f"; here rule 3 of 3: {judged}.")
+    assert said.startswith(f"a: there {next(iter(published))} {max(published.values())} of {sum(published.values())}")
+
+
+def test_panels_share_their_steps_and_the_colours_of_what_they_share(tmp_path: Path) -> None:
+    conditions = {
+        "{n} first": {"vary": {"n": ["a", "b", "c", "d"]}},
+        "{n} second": {"vary": {"n": ["e", "f", "g", "h", "b"]}},
+    }
+    study = study_of(tmp_path, conditions)
+    outcomes = [ended(run, 0.5, "chance") for run in runs_of(study)]
+    curves = pd.concat([outcome.curves.assign(condition=outcome.run.condition.name, seed=0) for outcome in outcomes])
+    later = curves[curves["condition"] == "a first"].assign(step=90)
+    ((_, panels),) = layout(study, study.answering, ["exact match"])
+    figure, _ = over_steps(pd.concat([curves, later]), outcomes, panels)
+    first, second = figure.axes
+    assert first.get_xlim() == second.get_xlim()
+    drawn: list[dict[str, Any]] = [
+        {text.get_text(): line.get_color() for text, line in zip(legend.get_texts(), legend.get_lines(), strict=True)}
+        for legend in (first.get_legend(), second.get_legend())
+        if legend is not None
+    ]
+    assert [len(set(colors.values())) for colors in drawn] == [4, 5]
+    assert drawn[0]["n b"] == drawn[1]["n b"]
+    plt.close("all")
 
 
 def test_a_line_ends_where_its_run_did() -> None:

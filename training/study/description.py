@@ -3,6 +3,7 @@
     question: Does the model learn the rule, or the names?
     hypothesis: ...                    # what is expected, and why
     paper: ...                         # what the paper found
+    published: {baseline: {shortcut: 1}}                  # how so many runs of it ended, by condition
     base: {model: tiny, ...}           # options of training/train.py, for every condition
     conditions:
       "bound {share}":                 # a name -> the options that it changes
@@ -33,11 +34,13 @@ from nim_dataset.errors import UserError, suggest, unknown
 from training.shipped import read_yaml
 
 TEXTS = ("question", "hypothesis", "paper")
-SCALED = ("base", "conditions", "seeds", "evaluate", "measures", "quantities")
+SCALED = ("base", "conditions", "seeds", "evaluate", "measures", "quantities", "published")
 """What a scale may change."""
 DEFAULT_SCALE, SMOKE = "laptop", "smoke"
 SMOKE_STEPS = 4
 """Of a run, or of a phase, at the scale `smoke`: the laptop's, with its first seed, to see that everything runs."""
+OUTCOMES = ("rule", "shortcut", "coset plateau", "chance", "none of these")
+"""How a run may end, in the order in which they are asked for; a study's page states the thresholds."""
 LOG = "log"
 """In a quantity's place of a set: metrics.jsonl."""
 
@@ -94,6 +97,8 @@ class Study:
     """In the order of the file; a donor may come later than what needs it."""
     seeds: tuple[int, ...]
     measures: tuple[str, ...]
+    published: dict[str, dict[str, int]]
+    """Condition -> ending -> how many of the paper's runs ended so."""
 
     @property
     def answering(self) -> list[str]:
@@ -151,6 +156,7 @@ def read_study(path: Path, scale: str = DEFAULT_SCALE) -> Study:
     if not conditions:
         raise UserError(f"{path}: conditions: there are none; give at least one, such as 'baseline: {{}}'")
     _check_donors(path, conditions)
+    _check_published(path, described.get("published", {}), conditions)
     return Study(
         name=path.stem,
         scale=scale,
@@ -158,6 +164,7 @@ def read_study(path: Path, scale: str = DEFAULT_SCALE) -> Study:
         conditions=conditions,
         seeds=tuple(seeds[:1] if scale == SMOKE else seeds),
         measures=tuple(measures),
+        published=described.get("published", {}),
     )
 
 
@@ -292,6 +299,19 @@ def _quantity(path: Path, name: str, spec: Any, sets: Mapping[str, str]) -> Quan
     if parts[0] not in sets:
         raise UserError(f"{path}: quantities.{name}: {unknown('set', parts[0], sets)}")
     return Quantity(name, *parts)
+
+
+def _check_published(path: Path, published: Any, conditions: Mapping[str, Condition]) -> None:
+    _check(path, "published", published, dict)
+    for name, endings in published.items():
+        if name not in conditions:
+            raise UserError(f"{path}: published: {unknown('condition', str(name), conditions)}")
+        _check(path, f"published.{name}", endings, dict)
+        for ending, runs in endings.items():
+            if ending not in OUTCOMES:
+                raise UserError(f"{path}: published.{name}: {unknown('ending', str(ending), OUTCOMES)}")
+            if type(runs) is not int or runs < 1:
+                raise UserError(f"{path}: published.{name}.{ending}: {runs!r} is no number of runs, from 1")
 
 
 def _check_donors(path: Path, conditions: Mapping[str, Condition]) -> None:

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from evaluation.report.drawing import draw_chance, draw_milestone, shared_legend
 from evaluation.report.style import accuracy_axis, grid, plt, step_axis, top_legend
-from training.study.description import Quantity, Study
-from training.study.outcomes import OUTCOMES, RULE, Outcome
+from training.study.description import OUTCOMES, Quantity, Study
+from training.study.outcomes import RULE, Outcome
 
 # Apart for the three kinds of colour blindness, and dark enough on white.
 COLORS = ("#1a1a1a", "#c05000", "#0072d6", "#8f1d6e", "#008558", "#5800e8", "#7a6a00")

@@ -24,8 +24,6 @@ NEAR_CHANCE = 0.1
 """A run ends at chance when the first quantity is at most this far above it."""
 PROBES = ("probe", "probe_mlp")
 """The measures whose own tables a quantity may be of."""
-OUTCOMES = ("rule", "shortcut", "coset plateau", "chance", "none of these")
-"""In the order in which they are asked for."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The page of a study: its question, the answer in words and numbers, figures, tables, and what the paper saw."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from evaluation.report.figure_files import save
 from evaluation.report.style import RC
 from nim_dataset.files import write_text
 from training.study import figures
-from training.study.description import Study
-from training.study.outcomes import NEAR_CHANCE, OUTCOMES, PART, RULE, SHORTCUT, Outcome, Plateau, outcome_of, tidy
+from training.study.description import OUTCOMES, Study
+from training.study.outcomes import NEAR_CHANCE, PART, RULE, SHORTCUT, Outcome, Plateau, outcome_of, tidy
 from training.study.runs import REPORTS, StudyRun
 
 
@@ -45,6 +46,11 @@ def write_page(study: Study, done: Sequence[StudyRun], planned: int) -> tuple[Pa
         notes=warnings,
         headline=said,
         answers=sentences,
+        beside=[
+            beside_the_paper(name, study.published[name], ended)
+            for name, ended in by_condition.items()
+            if name in study.published
+        ],
         figures=drawn,
         table=table(study, by_condition),
         runs=[
@@ -115,8 +121,7 @@ def headline(by_condition: dict[str, list[Outcome]]) -> str:
 
 def sentence(name: str, ended: Sequence[Outcome]) -> str:
     """What became of one condition."""
-    counts = {kind: sum(outcome.outcome == kind for outcome in ended) for kind in OUTCOMES}
-    text = ", ".join(f"{kind} {n} of {len(ended)}" for kind, n in counts.items() if n)
+    text = endings(Counter(outcome.outcome for outcome in ended))
     main = ended[0].run.condition.quantities[0].name
     text = f"{name}: {text}; {main} {span([outcome.end(main) for outcome in ended])} at the end"
     if steps := [outcome.rule_step for outcome in ended if outcome.rule_step is not None]:
@@ -131,6 +136,27 @@ def sentence(name: str, ended: Sequence[Outcome]) -> str:
             f" (expected {first.divisor}/{first.modulus} = {first.expected:.3f})"
         )
     return text + "."
+
+
+def endings(counts: Mapping[str, int]) -> str:
+    """`rule 2 of 5, chance 3 of 5`."""
+    runs = sum(counts.values())
+    return ", ".join(f"{ending} {counts[ending]} of {runs}" for ending in OUTCOMES if counts.get(ending))
+
+
+def beside_the_paper(name: str, published: Mapping[str, int], ended: Sequence[Outcome]) -> str:
+    """How the runs of one condition ended there and here, and whether the commonest endings are the same."""
+    here = Counter(outcome.outcome for outcome in ended)
+    most_there, most_here = (
+        {ending for ending, n in counts.items() if n == max(counts.values())} for counts in (published, here)
+    )
+    if most_there == most_here:
+        judged = "the commonest ending is the same"
+    elif most_there & most_here:
+        judged = "one of the commonest endings is the same"
+    else:
+        judged = "the commonest ending is another"
+    return f"{name}: there {endings(published)}; here {endings(here)}: {judged}."
 
 
 def by_divisor(ended: Sequence[Outcome]) -> dict[int, list[Plateau]]:
