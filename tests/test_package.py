@@ -1,5 +1,6 @@
 """What is installed: the wheel holds the whole of what runs, each extra brings what its commands need, no more."""
 
+import json
 import os
 import re
 import shlex
@@ -104,6 +105,21 @@ def test_a_missing_extra_is_one_line(module: str) -> None:
     (line,) = done.stderr.splitlines()
     missing = ", ".join(EXTRAS[MODULES[module]])
     assert line.startswith(f"error: not installed: {missing}; pip install 'nim-testbed[{MODULES[module]}]'")
+
+
+def test_the_notebook_installs_what_it_needs(source: Path, tmp_path: Path) -> None:
+    """Its first cell, where Python finds nothing that was installed; pip writes down what it would install."""
+    notebook = json.loads((ROOT / "docs" / "microscope.ipynb").read_text(encoding="utf-8"))
+    cell = next("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code")
+    (source / "docs").mkdir()
+    report = tmp_path / "report.json"
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    # By pip's rules 0 takes the isolation away.
+    env |= {"PIP_DRY_RUN": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_REPORT": str(report)}
+    env |= {"PIP_IGNORE_INSTALLED": "1"}
+    subprocess.run([sys.executable, "-S", "-c", cell], cwd=source / "docs", env=env, check=True)
+    (installed,) = json.loads(report.read_text(encoding="utf-8"))["install"]
+    assert (installed["metadata"]["name"], installed["requested_extras"]) == ("nim-testbed", ["train"])
 
 
 @pytest.mark.slow

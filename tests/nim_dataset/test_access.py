@@ -120,6 +120,13 @@ def test_the_cache_refreshes_when_and_only_when_the_content_changes(monkeypatch,
     (tmp_path / "README.md").write_text(card.replace(f"version: {GENERATOR_VERSION}", "version: 9.9.9"))
     assert etag(EVAL) != before
     assert "/9.9.9/" in cached()
+    # By the bare name, from elsewhere and without the Hub, it is what was made last: the card says so.
+    monkeypatch.undo()
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    (tmp_path / "README.md").write_text(card)
+    assert cached() == first
+    found = load_dataset(tmp_path.name, "purenums8", split="eval").cache_files[0]["filename"]
+    assert "/9.9.9/" in found
 
 
 SMALL = ",n_train=40,n_eval=40"

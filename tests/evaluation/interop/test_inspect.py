@@ -16,16 +16,24 @@ inspect_log = pytest.importorskip("inspect_ai.log")
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_inspect_finds_what_we_find(small_run: Any, command_env: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("folder", "task"),
+    [("evaluation/interop", ""), (str(ROOT / "evaluation" / "interop"), "@nim")],
+    ids=["in the clone", "away from it"],
+)
+def test_inspect_finds_what_we_find(
+    folder: str, task: str, small_run: Any, command_env: dict[str, str], tmp_path: Path
+) -> None:
     recipe, split = "leaky_names,n_eval=40,n_regime=40", "cheat_consistent"
-    command = [str(Path(sys.executable).with_name("inspect")), "eval", "evaluation/interop/inspect_tasks.py"]
+    command = [str(Path(sys.executable).with_name("inspect")), "eval", f"{folder}/inspect_tasks.py{task}"]
     command += ["-T", f"recipe={recipe}", "-T", f"split={split}", "--model", "hf/small"]
     command += ["-M", f"model_path={small_run.folder / 'checkpoint-40'}"]
-    command += ["--model-config", "evaluation/interop/plain_text.yaml", "--log-dir", str(tmp_path), "--display", "none"]
-    done = subprocess.run(command, capture_output=True, text=True, env=command_env, cwd=ROOT)
+    command += ["--model-config", f"{folder}/plain_text.yaml", "--log-dir", str(tmp_path), "--display", "none"]
+    where = tmp_path if Path(folder).is_absolute() else ROOT
+    done = subprocess.run(command, capture_output=True, text=True, env=command_env, cwd=where)
     assert done.returncode == 0, done.stderr
-    (where,) = inspect_log.list_eval_logs(str(tmp_path))
-    log = inspect_log.read_eval_log(where)
+    (log_file,) = inspect_log.list_eval_logs(str(tmp_path))
+    log = inspect_log.read_eval_log(log_file)
     assert log.status == "success", log.error
 
     rows = load_source(f"{recipe}:{split}")
