@@ -169,8 +169,8 @@ def step_axis(axes: Axes, steps: Iterable[int], label: bool = True) -> None:
     """
     ordered = np.unique(np.asarray(list(steps), dtype=float))
     positive = ordered[ordered > 0]
-    early, late = (np.median(gaps) for gaps in np.array_split(np.diff(ordered), 2)) if len(ordered) > 2 else (1, 1)
-    logarithmic = len(positive) >= 4 and positive[-1] / positive[0] >= 8 and late >= 2.5 * early
+    gaps = np.diff(ordered)
+    logarithmic = len(positive) >= 4 and positive[-1] / positive[0] >= 8 and gaps.max() >= 2.5 * gaps.min()
     if logarithmic and ordered[0] > 0:
         axes.set_xscale("log")
     elif logarithmic:

@@ -86,7 +86,10 @@ def over_steps(curves: pd.DataFrame, outcomes: Sequence[Outcome], panels: Sequen
     conditions = {name for panel in panels for name in panel.labels}
     drawn_curves = curves[curves["condition"].isin(conditions)]
     quantities = [panel.quantity.name for panel in panels]
-    steps = drawn_curves.loc[drawn_curves["quantity"].isin(quantities) & drawn_curves["value"].notna(), "step"]
+    known = drawn_curves[drawn_curves["quantity"].isin(quantities) & drawn_curves["value"].notna()]
+    runs = known.drop_duplicates(["condition", "seed", "step"])["step"].value_counts()
+    shared = runs[runs > 1] if runs.max() > 1 else runs  # a run that is stopped saves a step of its own
+    steps = {*shared.index, runs.index.max()}
     for axes, panel in zip(drawn, panels, strict=True):
         shown = curves[(curves["quantity"] == panel.quantity.name) & curves["value"].notna()]
         shown = shown[shown["condition"].isin(panel.labels)]
