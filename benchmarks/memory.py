@@ -1,15 +1,18 @@
 """How much memory does it take to check, load, score and report many rows?
 
     python benchmarks/memory.py                 # a million rows, in about four minutes on two cores
-    python benchmarks/memory.py --rows 100000   # a tenth: what does not grow is the same
+    python benchmarks/memory.py --rows 100000   # a tenth of them: the memory should be nearly the same
 
-A line is the peak, above what there was before, of memory that is the process's own (pages of mapped files are the
-system's to take back), and CPU seconds. Answers are the right ones, three in ten changed for another. A small report is
-drawn first, so that the last line is of its rows and not of matplotlib.
+Each line has the peak of the process's own memory (without mapped files, whose pages the system can take back) above
+what it held before, and CPU seconds. What earlier stages let go is given back before each. Answers are the right ones,
+but for three in ten, which are drawn anew. All stages run on a few rows first, so that what is imported and kept once
+is not counted.
 """
 
 import argparse
 import contextlib
+import ctypes
+import gc
 import io
 import tempfile
 import threading
@@ -20,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+import pyarrow as pa
 from datasets import Dataset, disable_progress_bars
 from machine import machine  # beside this file
 
@@ -39,11 +43,20 @@ LOOKS_EVERY = 0.01
 def own_bytes() -> int:
     """Memory of this process but for what it shares with files."""
     memory = psutil.Process().memory_info()
-    return int(memory.rss - memory.shared)
+    return int(memory.rss - getattr(memory, "shared", 0))
+
+
+def give_back() -> None:
+    """Free memory goes back to the system, as far as it can be told to, so that no stage lives on that of another."""
+    gc.collect()
+    pa.default_memory_pool().release_unused()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def measured(what: str, do: Callable[[], Any]) -> Any:
     """What `do` gives; prints its peak of memory and its CPU seconds."""
+    give_back()
     over, peak = threading.Event(), [0]
 
     def watch() -> None:
@@ -72,13 +85,19 @@ def answers_to(rows: Dataset) -> list[str]:
     return [possible[other] if wrong else gold for gold, wrong, other in zip(right, wrong_N, other_N, strict=True)]
 
 
+def command(*arguments: str) -> None:
+    """`python -m nim_dataset`, which has to end well."""
+    if status := nim_dataset_command([*arguments]):
+        raise SystemExit(status)
+
+
 def stages(folder: Path, count: int) -> Iterator[tuple[str, Callable[[], Any]]]:
     """What is done, in this order, with files in `folder`."""
     recipe = f"{RECIPE},n_train={count},n_eval=1000"
     files = folder / "rows"
-    yield "export to JSONL", lambda: nim_dataset_command(["export", recipe, "--output", str(files)])
-    both = ["check", "--train", str(files / "train.jsonl"), "--eval", str(files / "eval.jsonl")]
-    yield "check", lambda: nim_dataset_command(both)
+    yield "export to JSONL", lambda: command("export", recipe, "--output", str(files))
+    both = ["--train", str(files / "train.jsonl"), "--eval", str(files / "eval.jsonl")]
+    yield "check", lambda: command("check", *both)
     yield "load JSONL", lambda: Source.parse(str(files / "train.jsonl")).load()
     rows = nim_dataset.load(RECIPE, n_train=count, n_eval=1000)["train"]
     said, answers, report = PredictionRows(rows, answers_to(rows)), Answers(), ReportFolder(folder / "report")

@@ -35,7 +35,7 @@ ANSWER_PREFIX = " "
 
 WINDOW_BATCHES = 16
 ROWS_AT_ONCE = 5000
-"""Of a set, that are looked at together."""
+"""Rows of a set that are read and scored together."""
 A_TEXT = "There are 12 coins."
 """To try a tokenizer or a model on."""
 
@@ -186,8 +186,9 @@ def write_answers(
 
     if world > 1:  # an error of one process is an error of all: none must be left waiting
         mine = [(int(row), answers[row]) for row in mine_N]
-        for share, other in gather_object([(mine, error)]):
-            error = error or other
+        shares = gather_object([(mine, error)])
+        error = next((other for _, other in shares if other), None)
+        for share, _ in shares:
             for row, answer in share:
                 answers[row] = answer
     if error:

@@ -93,7 +93,7 @@ class NimFileSystem(AbstractFileSystem):
         """As fsspec's. With `one_table`, raises `UserError` where the Parquet files hold several splits: the default
         with both `withdirs` and `detail`, by which pyarrow, and so pandas and Ray, asks for a directory to read."""
         one_table = kwargs.pop("one_table", withdirs and detail)
-        self.info(path)
+        self.info(path)  # fsspec's own finds nothing where nothing is, so that `du` says 0
         found = super().find(path, maxdepth, withdirs, detail, **kwargs)
         if one_table:
             check_one_table(self._strip_protocol(path), [name for name in found if name.endswith(".parquet")])

@@ -279,6 +279,8 @@ def _objective(name: str, options: Mapping[str, Any]) -> Objective:
         flags = _as_flags(options)
         made: Any = _Parser([cls], allow_abbrev=False).parse_args_into_dataclasses(flags, look_for_args_file=False)
     except (ValueError, TypeError) as error:
-        raise UserError(f"objectives.{name}: {' '.join(str(error).split())}") from None
+        what = " ".join(str(error).split())
+        of_option = what.partition(": ")[0] in known
+        raise UserError(f"objectives.{name}{'.' if of_option else ': '}{what}") from None
     parsed: Objective = made[0]
     return parsed

@@ -136,11 +136,12 @@ def _blocks(records: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Sequence
             yield _scored({**block, "generated": list(islice(generated, len(block["gold"])))})
         return
     lines = iter(records)
-    for first in islice(lines, 1):
-        names = [name for name in (*SCORED, *PLAYERS) if name in first]
-        values = ([row[name] for name in names] for row in chain([first], lines))
-        while some := list(islice(values, ROWS_AT_ONCE)):
-            yield _scored(dict(zip(names, zip(*some, strict=True), strict=True)))
+    if (first := next(lines, None)) is None:
+        return
+    names = [name for name in (*SCORED, *PLAYERS) if name in first]
+    values = ([row[name] for name in names] for row in chain([first], lines))
+    while some := list(islice(values, ROWS_AT_ONCE)):
+        yield _scored(dict(zip(names, zip(*some, strict=True), strict=True)))
 
 
 def _scored(block: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:

@@ -102,7 +102,7 @@ def candidate_records(
         if known.log_probabilities(prompt, each.moves) is None
     }
     due = sorted(unknown.values(), key=lambda each: each.row)
-    for start in range(0, len(due), ROWS_AT_ONCE):
+    for start in range(0, len(due), ROWS_AT_ONCE):  # in tokens, a row takes twenty kilobytes
         asked = in_tokens(model, tokenizer, prompts, due[start : start + ROWS_AT_ONCE])
         _learn(model, tokenizer, asked, prompts, known, batch_size, accelerator, label)
     column = {name: rows[name][:] for name in ("bucket", "max_remove") if name in rows.column_names}

@@ -122,7 +122,7 @@ class Measure(ABC):
             raise UserError(f"{path} is damaged; remove it to have its rows scored again") from None
 
     def read_records(self, path: Path) -> Any:
-        """What `table` and then `results` take, from a file of records."""
+        """The records of a file, for `table` and then for `results`; what can be read once alone is for `results`."""
         return [row for _, row in read_jsonl(path)]
 
 

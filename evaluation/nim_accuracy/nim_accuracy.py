@@ -1,7 +1,8 @@
 """How well one-pile Nim is answered: is the text right, the move, and if wrong, is it the move that the names betray?
 
 The module stands alone (it is what `evaluate.load` copies and what goes to the Hub): `score` is the whole metric as
-one function over columns, `NimAccuracy` makes it an `evaluate` metric. One game looks like
+one function over columns, `Tally` the same for rows that come in blocks, `NimAccuracy` makes it an `evaluate` metric.
+One game looks like
 
     You are playing the game of nim. There are 57 coins.
     Player ONE is Alice and Player TWO is Bob. They take turns.
@@ -201,7 +202,7 @@ def score(
 
 
 class Tally:
-    """`score` of rows that come a block at a time; its memory does not grow with them."""
+    """`score` of rows that come a block at a time; its memory grows with the groups (pairs of names), not the rows."""
 
     def __init__(self, strict: bool = False) -> None:
         self.strict = strict
@@ -211,8 +212,11 @@ class Tally:
         """Dimension -> group -> rows, and right ones."""
 
     def add(self, columns: Mapping[str, Iterable[Any]]) -> None:
-        """Counts some rows; the columns are those of `score`, by name, and all as long. Raises `ValueError`."""
+        """Counts some rows; the columns are those of `score`, by name. Raises `ValueError` as `score` does."""
+        if unknown := sorted(set(columns) - set(REQUIRED) - set(OPTIONAL)):
+            raise ValueError(f"unknown column {unknown[0]!r}: there are {', '.join([*REQUIRED, *OPTIONAL])}")
         checked = {name: checked_values(name, values, self.n) for name, values in columns.items()}
+        checked = check_columns({**dict.fromkeys(REQUIRED), **checked})
         texts_N, references_N = ([text or "" for text in checked[name]] for name in REQUIRED)
 
         unknown_N: list[Any] = [None] * len(texts_N)
@@ -289,7 +293,7 @@ def check_options(strict: bool = False, max_pairs: int | None = None) -> None:
 
 
 def check_columns(columns: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns that are not None, by name; `ValueError` for what is no column, or as long as the first is not."""
+    """The columns that are not None, by name; `ValueError` for what is no column, and for one of another length."""
     checked: dict[str, Any] = {}
     for name, column in columns.items():
         if column is None and name in OPTIONAL:

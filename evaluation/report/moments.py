@@ -6,11 +6,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from evaluation.report.experiment import Experiment
-from evaluation.report.scored_run import ScoredRun, split_of
+from evaluation.report.scored_run import MoveCounts, ScoredRun, split_of
 from evaluation.report.story import Story
-
-MoveCounts = Counter[tuple[int, int | None]]
-"""(right move, predicted move) -> rows; None is an answer without a number."""
 
 TELLING = ("eval", "cheat_consistent", "counter_cheat", "unseen_names")
 """The splits shown where there is room for four sets."""

@@ -29,18 +29,20 @@ def recipe_of(dataset: str) -> str:
     return split_name(dataset)[0] if split_of(dataset) else ""
 
 
+MoveCounts = Counter[tuple[int, int | None]]
+"""(right move, predicted move) -> rows; None is an answer without a number."""
+
 WRITTEN_OUT = 20
 """So many wrong predictions are shown in full."""
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """What a report reads of the predictions of one checkpoint on one dataset; it does not grow with the rows."""
+    """What a report reads of one checkpoint's predictions on one dataset; it grows with the pairs, not the rows."""
 
     rows: int
     """0 where the folder does not hold them (an imported table, say)."""
-    moves: Counter[tuple[int, int | None]]
-    """(right move, predicted move) -> rows; None is an answer without a number."""
+    moves: MoveCounts
     pairs: dict[str, tuple[str | None, int | None]]
     """The names of both players -> bucket and bound move, where they are known."""
     games: str | None
@@ -49,14 +51,15 @@ class Predicted:
     @classmethod
     def of(cls, rows: Iterable[Row]) -> "Predicted":
         count, any_game, games = 0, False, hashlib.sha256()
-        moves: Counter[tuple[int, int | None]] = Counter()
+        moves: MoveCounts = Counter()
         pairs: dict[str, tuple[str | None, int | None]] = {}
         for row in rows:
             count += 1
             if row.get("move") is not None:
                 moves[row["move"], row.get("predicted_move")] += 1
-            pair = f"{row.get('player_one')}-{row.get('player_two')}"
-            pairs.setdefault(pair, (row.get("bucket"), row.get("cheat_move")))
+            if row.get("player_one"):
+                pair = f"{row['player_one']}-{row.get('player_two')}"
+                pairs.setdefault(pair, (row.get("bucket"), row.get("cheat_move")))
             any_game |= row.get("coins") is not None
             games.update(f"{row.get('coins')} {row.get('trace')}\n".encode())
         return cls(count, moves, pairs, games.hexdigest() if any_game else None)
@@ -149,7 +152,7 @@ class ScoredRun:
         return self.overall(self.regime(split))["accuracy"].dropna()
 
     def predictions(self, step: int, dataset: str) -> Predicted:
-        """What the model wrote for every row."""
+        """What the model wrote, counted."""
         place = (step, dataset)
         if place not in self._predictions:
             rows = ReportFolder(self.folder).read_predictions(self.checkpoints[step], dataset)

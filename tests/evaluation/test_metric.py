@@ -357,13 +357,22 @@ def test_the_card_example_and_demo(capsys):
     compile((FOLDER / "app.py").read_text(encoding="utf-8"), "app.py", "exec")
 
 
-def test_rows_scored_in_pieces_are_those_scored_at_once():
+def test_rows_scored_in_pieces_are_those_scored_at_once(monkeypatch):
     rows = nim_dataset.load("345678", n_train=60)["train"]
     answers = rows["answer"][:]
     columns = {"references": answers, "predictions": [*answers[30:], *answers[:30]], "prompts": rows["prompt"][:]}
     tally = Tally()
     for start, end in ((0, 1), (1, 45), (45, 60)):
         tally.add({name: column[start:end] for name, column in columns.items()})
-    assert tally.scores() == score(**columns)
-    with pytest.raises(ValueError, match="the reference of row 60 is empty"):
-        tally.add({"predictions": ["take 1 coin"], "references": [""]})
+    whole = score(**columns)
+    assert tally.scores() == whole
+    monkeypatch.setattr("evaluation.nim_accuracy.nim_accuracy.BLOCK", 7)
+    assert score(**columns) == whole
+    for more, message in (
+        ({"references": [""]}, "the reference of row 60 is empty"),
+        ({"references": ["take 1 coin"], "pairs": ["a-b", "c-d"]}, "'pairs' has 2 rows, 'predictions' has 1"),
+        ({}, "'references' is missing"),
+        ({"references": ["take 1 coin"], "pair": ["a-b"]}, "unknown column 'pair'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tally.add({"predictions": ["take 1 coin"], **more})

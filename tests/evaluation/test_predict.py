@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from datasets import Dataset
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import nim_dataset
@@ -56,9 +57,12 @@ def test_same_answers_as_one_prompt_at_a_time(small_run, gpt2, rows, kind):
         assert sum(answer.startswith("take ") for answer in plain[:120]) > 100
 
 
-def test_an_answer_does_not_depend_on_the_other_rows(small_run, rows):
+def test_an_answer_does_not_depend_on_the_other_rows(small_run, rows, monkeypatch):
     model, prompts = small_run.model(40), [row["prompt"] for row in rows]
     together = predict(model, small_run.tokenizer, prompts, max_new_tokens=8)
+    monkeypatch.setattr("evaluation.predict.ROWS_AT_ONCE", 7)
+    column = Dataset.from_dict({"prompt": [*prompts, *prompts[:9]]})["prompt"]  # nine come again, in other pieces
+    assert predict(model, small_run.tokenizer, column, max_new_tokens=8) == [*together, *together[:9]]
     assert predict(model, small_run.tokenizer, prompts[::-1], max_new_tokens=8) == together[::-1]
     assert predict(model, small_run.tokenizer, prompts[5:6], max_new_tokens=8) == together[5:6]
     assert predict(model, small_run.tokenizer, [], max_new_tokens=8) == []

@@ -164,7 +164,12 @@ def test_what_would_run_is_printed_for_this_machine_and_for_slurm(
         ({"seeds": ["a"]}, [], "seeds: .* is not a list of integers"),
         ({"published": {"frist": {"rule": 1}}}, [], "published: unknown condition 'frist', did you mean 'first'"),
         ({"published": {"first": {"roule": 1}}}, [], "published.first: unknown ending 'roule', did you mean 'rule'"),
-        ({"published": {"first": {"rule": 0}}}, [], "published.first.rule: 0 is no number of runs, from 1"),
+        (
+            {"published": {"first": {"rule": 0}}},
+            [],
+            "published.first.rule: expected at least 1 run, got 0",
+        ),
+        ({"published": {"first": {}}}, [], "published.first: expected the number of runs by ending"),
         ({"scales": {"laptop": {"sead": 3}}}, [], "scales.laptop: unknown key 'sead', did you mean 'seeds'"),
         ({}, ["--scale", "paper"], "--scale: unknown scale 'paper'"),
         ({}, ["--only", "frst"], "--only: unknown condition 'frst', did you mean 'first'"),

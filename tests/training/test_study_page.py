@@ -121,6 +121,10 @@ def test_how_runs_ended_is_put_beside_the_paper(tmp_path: Path, published: dict[
     assert said.startswith(f"a: there {next(iter(published))} {max(published.values())} of {sum(published.values())}")
 
 
+LATER = {20: "a", 70: "abc", 80: "b", 90: "a"}
+"""Step -> the conditions that have it too."""
+
+
 def test_panels_share_their_steps_and_the_colours_of_what_they_share(tmp_path: Path) -> None:
     conditions = {
         "{n} first": {"vary": {"n": ["a", "b", "c", "d"]}},
@@ -129,11 +133,12 @@ def test_panels_share_their_steps_and_the_colours_of_what_they_share(tmp_path: P
     study = study_of(tmp_path, conditions)
     outcomes = [ended(run, 0.5, "chance") for run in runs_of(study)]
     curves = pd.concat([outcome.curves.assign(condition=outcome.run.condition.name, seed=0) for outcome in outcomes])
-    later = curves[curves["condition"] == "a first"].assign(step=90)
+    later = [curves[curves["condition"].isin([f"{n} first" for n in runs])].assign(step=s) for s, runs in LATER.items()]
     ((_, panels),) = layout(study, study.answering, ["exact match"])
-    figure, _ = over_steps(pd.concat([curves, later]), outcomes, panels)
+    figure, _ = over_steps(pd.concat([curves, *later]), outcomes, panels)
     first, second = figure.axes
     assert first.get_xlim() == second.get_xlim()
+    assert list(second.get_xticks()) == [20, 50, 70, 90], "not 80, where one run was stopped"
     drawn: list[dict[str, Any]] = [
         {text.get_text(): line.get_color() for text, line in zip(legend.get_texts(), legend.get_lines(), strict=True)}
         for legend in (first.get_legend(), second.get_legend())

@@ -3,7 +3,7 @@
     question: Does the model learn the rule, or the names?
     hypothesis: ...                    # what is expected, and why
     paper: ...                         # what the paper found
-    published: {baseline: {shortcut: 1}}                  # how so many runs of it ended, by condition
+    published: {baseline: {shortcut: 3}}                  # condition -> ending -> so many of the paper's runs
     base: {model: tiny, ...}           # options of training/train.py, for every condition
     conditions:
       "bound {share}":                 # a name -> the options that it changes
@@ -13,6 +13,8 @@
     quantities: {exact match: eval, parity: eval / coset / max_remove=5 mod 2}   # the first one is the main figure's
     seeds: [0, 1, 2]
     scales: {paper: {base: {model: EleutherAI/pythia-410m-deduped}}}   # what differs, beside laptop and smoke
+
+An ending is rule, shortcut, coset plateau, chance or none of these, by the thresholds that the page states.
 
 A condition may hold `evaluate` of its own (a quantity of a set that only others have is left out for it), and
 `donor: {condition: NAME, at: RULE}` to start from that condition's run of the same seed. `measures: [answers, probe]`
@@ -164,7 +166,7 @@ def read_study(path: Path, scale: str = DEFAULT_SCALE) -> Study:
         conditions=conditions,
         seeds=tuple(seeds[:1] if scale == SMOKE else seeds),
         measures=tuple(measures),
-        published=described.get("published", {}),
+        published={} if scale == SMOKE else described.get("published", {}),
     )
 
 
@@ -307,11 +309,13 @@ def _check_published(path: Path, published: Any, conditions: Mapping[str, Condit
         if name not in conditions:
             raise UserError(f"{path}: published: {unknown('condition', str(name), conditions)}")
         _check(path, f"published.{name}", endings, dict)
+        if not endings:
+            raise UserError(f"{path}: published.{name}: expected the number of runs by ending, such as {{rule: 2}}")
         for ending, runs in endings.items():
             if ending not in OUTCOMES:
                 raise UserError(f"{path}: published.{name}: {unknown('ending', str(ending), OUTCOMES)}")
             if type(runs) is not int or runs < 1:
-                raise UserError(f"{path}: published.{name}.{ending}: {runs!r} is no number of runs, from 1")
+                raise UserError(f"{path}: published.{name}.{ending}: expected at least 1 run, got {runs!r}")
 
 
 def _check_donors(path: Path, conditions: Mapping[str, Condition]) -> None:

@@ -31,7 +31,8 @@ class Panel:
 
     def beside(self, label: str) -> list[str]:
         """All labels here, where `label` is one of them."""
-        return labels if label in (labels := [*self.labels.values()]) else []
+        labels = [*self.labels.values()]
+        return labels if label in labels else []
 
 
 def layout(study: Study, conditions: Sequence[str], known: Sequence[str]) -> list[tuple[str, list[Panel]]]:
@@ -89,7 +90,7 @@ def over_steps(curves: pd.DataFrame, outcomes: Sequence[Outcome], panels: Sequen
     known = drawn_curves[drawn_curves["quantity"].isin(quantities) & drawn_curves["value"].notna()]
     runs = known.drop_duplicates(["condition", "seed", "step"])["step"].value_counts()
     shared = runs[runs > 1] if runs.max() > 1 else runs  # a run that is stopped saves a step of its own
-    steps = {*shared.index, runs.index.max()}
+    steps = {runs.index.min(), *shared.index, runs.index.max()}
     for axes, panel in zip(drawn, panels, strict=True):
         shown = curves[(curves["quantity"] == panel.quantity.name) & curves["value"].notna()]
         shown = shown[shown["condition"].isin(panel.labels)]

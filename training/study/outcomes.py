@@ -55,7 +55,7 @@ class Outcome:
     plateau: Plateau | None
     """The one of the finest divisor."""
     outcome: str
-    """One of `OUTCOMES`."""
+    """One of `description.OUTCOMES`."""
     last_step: int
     switches: dict[int, int]
     """Phase from the second on -> the step after which it began."""

@@ -1,9 +1,11 @@
 """How far the runs of a study are: one table that lives in a terminal, plain lines elsewhere."""
 
+import math
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -51,7 +53,7 @@ class Progress:
         left = None
         if state == "training" and steps:
             began = run.beside(".yaml").stat().st_mtime
-            found = max((step_of(path) for path in saved if path.stat().st_mtime < began), default=0)
+            found = max((step_of(path) for path in saved if _time_of(path) < began), default=0)
             if found < step < steps:
                 left = (time.time() - began) / (step - found) * (steps - step)
         return cls(run, state, step, steps, figures, left)
@@ -61,6 +63,14 @@ class Progress:
         left = "" if self.seconds_left is None else f"{self.seconds_left / 60:.0f} min"
         steps = f"{self.step:,}" + (f" / {self.steps:,}" if self.steps else "")
         return [self.run.condition.name, str(self.run.seed), self.state, steps, self.figures, left]
+
+
+def _time_of(checkpoint: Path) -> float:
+    """When it was saved; never, where it is gone meanwhile."""
+    try:
+        return checkpoint.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
 
 
 HEADS = ("condition", "seed", "state", "step", "exact match", "left")

@@ -11,11 +11,11 @@ import torch
 import nim_dataset
 from evaluation.measures.answers import greedy_answers
 from evaluation.measures.candidates import Candidates, candidate_records
-from evaluation.measures.known import Known, digest
+from evaluation.measures.known import Known
 from evaluation.measures.measure import CannotMeasureError
 from evaluation.measures.places import places
 from evaluation.measures.questions import ask_subject
-from evaluation.predict import Written, answer_budget, predict
+from evaluation.predict import Written, answer_budget, digest, predict
 from nim_dataset.games import parse_prompts
 
 from .conftest import FAMILIES
@@ -34,7 +34,7 @@ def plain(model, tokenizer, prompt: str, answers: list[str]) -> list[float]:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_equal_to_a_plain_loop(name, family, tiny_tokenizer, subject):
+def test_equal_to_a_plain_loop(name, family, tiny_tokenizer, subject, monkeypatch):
     model = family(name)
     for spec in ("345678:eval", "mod3:eval"):  # prompts of several lengths, and of several numbers of answers
         some = subject(model, tiny_tokenizer, spec, limit=5, batch_size=2)
@@ -46,9 +46,11 @@ def test_equal_to_a_plain_loop(name, family, tiny_tokenizer, subject):
             expected = plain(model, tiny_tokenizer, row["prompt"], list(game.options().values()))
             assert record["log_probabilities"] == pytest.approx(expected, abs=1e-3 if name == "mamba" else 1e-4)
         assert np.ptp([record["log_probabilities"][0] for record in records]) > 1e-2, "rows that cannot be told apart"
-        whole = Candidates().records(subject(model, tiny_tokenizer, spec, limit=5))
-        for one, other in zip(records, whole, strict=True):
-            assert one["log_probabilities"] == pytest.approx(other["log_probabilities"], abs=1e-4)
+        for rows_at_once in (5000, 2):
+            monkeypatch.setattr("evaluation.measures.candidates.ROWS_AT_ONCE", rows_at_once)
+            again = Candidates().records(subject(model, tiny_tokenizer, spec, limit=5))
+            for one, other in zip(records, again, strict=True):
+                assert one["log_probabilities"] == pytest.approx(other["log_probabilities"], abs=1e-4)
 
 
 def test_prompts_begin_as_the_tokenizer_begins_a_text(family, tokenizer_with_bos, subject):

@@ -305,8 +305,8 @@ def test_tokens_count_from_those_that_begin_a_text(data: Any) -> None:
     [
         ("quickstart,n_train=64", "layer", "3", ".layer: the model has 2, and 3 is beyond the last one$"),
         ("quickstart,n_train=64", "at", "nmaes", ".at: no prompt .* unknown item 'nmaes', did you mean 'names'"),
-        ("quickstart,n_train=64", "label", "buket", ": label: unknown choice 'buket', did you mean 'bucket'"),
-        ("quickstart,n_train=64", "weight", "-1", ": weight: -1.0 is out of range; it must be at least 0"),
+        ("quickstart,n_train=64", "label", "buket", ".label: unknown choice 'buket', did you mean 'bucket'"),
+        ("quickstart,n_train=64", "weight", "-1", ".weight: -1.0 is out of range; it must be at least 0"),
         ("357,n_train=64", "weight", "1", ".label: all rows trained on have the same bucket"),
         ("text.jsonl", "weight", "1", ".at: no prompt trained on has it .* items: decision"),
     ],

@@ -250,8 +250,8 @@ def test_nothing_to_do_is_no_objective(data: Any) -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--objectives.contrastive.weight", "-1"), r"objectives.contrastive: weight: -1.0 is out of range"),
-        (("--objectives.contrastive.layer", "0"), r"objectives.contrastive: layer: 0 is out of range; the first layer"),
+        (("--objectives.contrastive.weight", "-1"), r"objectives.contrastive.weight: -1.0 is out of range"),
+        (("--objectives.contrastive.layer", "0"), r"objectives.contrastive.layer: 0 is out of range; the first layer"),
         (("--objectives.contrastive.layer", "3"), r"objectives.contrastive.layer: 3 is out of range; the model has 2"),
         (
             ("--objectives.contrastive.renamed", "unsen"),
