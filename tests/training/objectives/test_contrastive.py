@@ -255,7 +255,7 @@ def test_nothing_to_do_is_no_objective(data: Any) -> None:
         (("--objectives.contrastive.layer", "3"), r"objectives.contrastive.layer: 3 is out of range; the model has 2"),
         (
             ("--objectives.contrastive.renamed", "unsen"),
-            r"objectives.contrastive: renamed: unknown choice 'unsen', did",
+            r"objectives.contrastive.renamed: unknown choice 'unsen', did",
         ),
         (
             ("--objectives.contrastive.renamed", "neutral", "--train_data", "357,n_train=32"),
