@@ -29,11 +29,6 @@ class Panel:
     labels: dict[str, str]
     """Condition -> what its line is called in the legend."""
 
-    def beside(self, label: str) -> list[str]:
-        """All labels here, where `label` is one of them."""
-        labels = [*self.labels.values()]
-        return labels if label in labels else []
-
 
 def layout(study: Study, conditions: Sequence[str], known: Sequence[str]) -> list[tuple[str, list[Panel]]]:
     """The figures over the steps, the main one first: (title, panels); of the quantities that are `known`.
@@ -78,10 +73,10 @@ def over_steps(curves: pd.DataFrame, outcomes: Sequence[Outcome], panels: Sequen
     """Each seed thin, the median thick, quartiles shaded. `curves` are tidy (`outcomes.tidy`)."""
     labels = list(dict.fromkeys(label for panel in panels for label in panel.labels.values()))
     one_legend = len(labels) <= MOST_LINES
+    legends = [labels] if one_legend else [[*panel.labels.values()] for panel in panels]
     colors: dict[str, str] = {}
     for label in labels:
-        beside = labels if one_legend else [other for panel in panels for other in panel.beside(label)]
-        taken = {colors[other] for other in beside if other in colors}
+        taken = {colors[other] for legend in legends if label in legend for other in legend if other in colors}
         colors[label] = next((color for color in COLORS if color not in taken), COLORS[0])
     figure, drawn = grid(len(panels), columns=2, width=4.6, height=3.1)
     conditions = {name for panel in panels for name in panel.labels}
@@ -92,8 +87,7 @@ def over_steps(curves: pd.DataFrame, outcomes: Sequence[Outcome], panels: Sequen
     shared = runs[runs > 1] if runs.max() > 1 else runs  # a run that is stopped saves a step of its own
     steps = {runs.index.min(), *shared.index, runs.index.max()}
     for axes, panel in zip(drawn, panels, strict=True):
-        shown = curves[(curves["quantity"] == panel.quantity.name) & curves["value"].notna()]
-        shown = shown[shown["condition"].isin(panel.labels)]
+        shown = known[(known["quantity"] == panel.quantity.name) & known["condition"].isin(panel.labels)]
         for name, label in panel.labels.items():
             draw_condition(axes, shown[shown["condition"] == name], colors[label], label)
         if panel.quantity.of_log:
