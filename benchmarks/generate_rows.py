@@ -32,6 +32,7 @@ from nim_dataset import get_config
 from nim_dataset.export import jsonl_bytes
 from nim_dataset.names import make_pairs
 from nim_dataset.pairs import cached_pairs
+from nim_dataset.paths import shard_names
 from nim_dataset.rows import generate, generate_jsonl
 
 RECIPE = "pairs20000"
@@ -173,11 +174,13 @@ def parquet_settings(rows: int) -> None:
     }
     ways["zstd, text, level -3"] = {**ways["zstd, text"], "compression_level": dict.fromkeys(text, -3)}
     ways["zstd, text, all in dictionaries"] = {**ways["zstd, text"], "use_dictionary": True}
+    ways["zstd, text, version 1 of data pages"] = {**ways["zstd, text"], "data_page_version": "1.0"}
     ways["none"] = {"compression": "none"}
+    alike = {"use_dictionary": rest, "data_page_version": "2.0"}
     for name, options in ways.items():
         sink = io.BytesIO()
         start = time.process_time()
-        with pq.ParquetWriter(sink, tables[0].schema, **{"use_dictionary": rest, **options}) as writer:
+        with pq.ParquetWriter(sink, tables[0].schema, **{**alike, **options}) as writer:
             for table in tables:
                 writer.write_table(table)
         written = time.process_time()
@@ -186,19 +189,22 @@ def parquet_settings(rows: int) -> None:
         print(f"{name:<45}{seconds}{sink.tell() / 1e6:>7.1f}")
 
 
-def shard_costs(rows: int) -> None:
+def shard_costs(rows: int, repeats: int) -> None:
     """Prints what many small shards cost beside a few, in one process."""
-    print(f"\n{f'{rows:,} rows in shards, processor seconds':<45}{16:>10}{1000:>10}{'ratio':>8}")
+    nim = fsspec.filesystem("nim")
+    print(f"\n{f'{rows:,} rows in shards, processor seconds':<45}{16:>10}{'of':>14}{1000:>10}{'of':>14}{'ratio':>8}")
     for kind in ("jsonl", "parquet"):
-        spent = []
-        for shards in (16, 1000):
-            files = fsspec.filesystem("nim").ls(f"{RECIPE},n_train={rows},shards={shards}", detail=False)
-            start = time.process_time()
-            for file in files:
-                if "train-" in file and file.endswith(kind):
-                    fsspec.filesystem("nim").cat_file(file)
-            spent.append(time.process_time() - start)
-        print(f"{kind:<45}{spent[0]:>10.2f}{spent[1]:>10.2f}{spent[1] / spent[0]:>7.2f}x")
+        spent: dict[int, list[float]] = {16: [], 1000: []}
+        for _ in range(repeats):
+            for shards, seconds in spent.items():
+                files = shard_names(f"{RECIPE},n_train={rows}/train", shards, kind)
+                start = time.process_time()
+                for file in files:
+                    nim.cat_file(file)
+                seconds.append(time.process_time() - start)
+        few, many = (statistics.median(seconds) for seconds in spent.values())
+        shown = [f"{statistics.median(each):>10.2f}{f'{min(each):.2f}-{max(each):.2f}':>14}" for each in spent.values()]
+        print(f"{kind:<45}{''.join(shown)}{many / few:>7.2f}x")
 
 
 def import_seconds() -> float:
@@ -245,7 +251,7 @@ def main() -> None:
             name = f"{count:,} rows, {processes} process{'es' if processes > 1 else ''}"
             print(f"{name:<45}{half:>10.2f}{spent:>10.2f}{rate:>12,.0f}{rate / first_rate:>7.2f}x{peak:>9,.0f}")
     parquet_settings(args.rows // 20)
-    shard_costs(args.rows // 4)
+    shard_costs(args.rows // 4, args.repeats)
     print(f"\nimport nim_dataset adds {import_seconds():.3f} s to import datasets")
 
 

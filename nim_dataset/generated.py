@@ -119,6 +119,8 @@ class GeneratedFile:
             yield manifest_bytes(self.path.config)
         elif self.path.kind == "jsonl":
             yield from (self._lines(index) for index in range(self._blocks))
+        elif self._is_small:
+            yield self._small_parquet()
         else:
             sink = Sink()
             with self._writer(sink) as writer:
@@ -133,6 +135,8 @@ class GeneratedFile:
             return manifest_bytes(self.path.config)
         if self.path.kind == "jsonl":
             return self._lines(index)
+        if self._is_small:
+            return self._small_parquet()
         if index == self._blocks:
             return self._footer
         sink = Sink()
@@ -140,16 +144,21 @@ class GeneratedFile:
             writer.write_table(self._table(index))
             return sink.drain()[PARQUET_MAGIC if index else 0 :]
 
-    def _writer(self, sink: "Sink") -> pq.ParquetWriter:
-        """As `benchmarks/generate_rows.py` finds best: zstd for text that seldom repeats, dictionaries for the rest."""
+    def _small_parquet(self) -> bytes:
+        """The whole file, where its rows make one row group."""
+        sink = pa.BufferOutputStream()
+        with self._writer(sink) as writer:
+            writer.write_table(pa.concat_tables([self._table(index) for index in range(self._blocks)]))
+        return sink.getvalue().to_pybytes()
+
+    def _writer(self, sink: Any) -> pq.ParquetWriter:
         schema = self.path.config.schema()
-        text = [column.name for column in schema if column.name != "answer" and pa.types.is_string(column.type)]
-        repeating = [
-            f"{column.name}.list.element" if pa.types.is_list(column.type) else column.name
-            for column in schema
-            if column.name not in text
-        ]
-        return pq.ParquetWriter(sink, schema, compression=dict.fromkeys(text, "zstd"), use_dictionary=repeating)
+        return pq.ParquetWriter(sink, schema, **parquet_options(schema))
+
+    @property
+    def _is_small(self) -> bool:
+        """Of a block of rows at most, which two blocks may share; a thousand such shards cost little more than few."""
+        return 0 < self.path.stop - self.path.start <= BLOCK_ROWS
 
     @property
     def _blocks(self) -> int:
@@ -177,6 +186,18 @@ class GeneratedFile:
             return make_block(self.path.config, self.path.split, first, last, kind)
         block = block_made_last(Key.of(self.path.config), self.path.split, first, last, kind)
         return block.slice(start - first, stop - start)
+
+
+@functools.cache
+def parquet_options(schema: pa.Schema) -> dict[str, Any]:
+    """As `benchmarks/generate_rows.py` finds best: zstd for text that seldom repeats, dictionaries for the rest."""
+    text = [column.name for column in schema if column.name != "answer" and pa.types.is_string(column.type)]
+    repeating = [
+        f"{column.name}.list.element" if pa.types.is_list(column.type) else column.name
+        for column in schema
+        if column.name not in text
+    ]
+    return {"compression": dict.fromkeys(text, "zstd"), "use_dictionary": repeating, "data_page_version": "2.0"}
 
 
 def make_block(config: Recipe, split: str, start: int, stop: int, kind: str) -> Any:
