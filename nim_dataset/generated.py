@@ -4,12 +4,10 @@ A piece is what one block of rows becomes: lines of JSON, or a row group of Parq
 made again from its rows alone, so a file of any size can be read from anywhere.
 """
 
-import atexit
 import bisect
 import functools
 import io
 import threading
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,6 +17,7 @@ import pyarrow.parquet as pq
 
 from nim_dataset.blocks import BLOCK_ROWS
 from nim_dataset.config import Key, Recipe
+from nim_dataset.ending import ENDING, OPEN_FILES
 from nim_dataset.export import jsonl_bytes, manifest_bytes
 from nim_dataset.paths import NimPath
 from nim_dataset.rows import generate, generate_jsonl
@@ -274,23 +273,6 @@ class Reader(io.RawIOBase):
         data = self.file.read(self._at)
         self._at += len(data)
         return data
-
-
-ENDING = threading.Event()
-"""Whether the interpreter ends."""
-OPEN_FILES: "weakref.WeakSet[OpenFile]" = weakref.WeakSet()
-
-
-@atexit.register
-def close_files() -> None:
-    """Ends reads that are going on after the piece that they are at, waits for them, and refuses later ones.
-
-    Arrow reads ahead in threads of its own: one that is in Python when the interpreter ends takes the process with it
-    ("terminate called without an active exception", https://github.com/apache/arrow/issues/45214).
-    """
-    ENDING.set()
-    for file in list(OPEN_FILES):
-        file.close()
 
 
 class OpenFile(io.BufferedReader):

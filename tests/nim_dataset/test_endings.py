@@ -51,8 +51,25 @@ def ends_well(script, folder):
     assert "terminate called" not in done.stderr
 
 
-def test_a_scanner_that_reads_ahead_does_not_outlive_the_interpreter(tmp_path):
-    ends_well(FORMS["scanner"], tmp_path)
+@pytest.mark.parametrize("form", ["scanner", "pandas"])
+def test_threads_of_arrow_do_not_outlive_the_interpreter(form, tmp_path):
+    ends_well(FORMS[form], tmp_path)
+
+
+DROPPED_LATE = """
+import atexit, threading, time, weakref
+atexit.register(lambda: print([reference() for reference in kept]))  # called last, since registered first
+import fsspec, pyarrow.fs
+nim = fsspec.filesystem("nim")
+held = [nim.open("quickstart/train.parquet"), pyarrow.fs.FSSpecHandler(nim)]
+kept = [weakref.ref(each) for each in held]
+threading.Thread(target=lambda: time.sleep(0.1) or held.clear(), daemon=True).start()
+"""
+
+
+def test_the_end_waits_for_a_thread_that_drops_a_file_and_the_file_system():
+    done = subprocess.run([sys.executable, "-c", DROPPED_LATE], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "[None, None]\n", done.stderr
 
 
 @pytest.mark.slow
