@@ -60,7 +60,7 @@ from evaluation.process.agree import from_main
 from evaluation.process.device import passed_over, runs_on_cpu
 from evaluation.process.settings import ProcessSettings
 from nim_dataset.errors import UserError, exit_on_user_error, suggest
-from nim_dataset.sources import split_name
+from nim_dataset.regimes import split_name
 
 WATCH_SECONDS = 5
 DEFAULT_MEASURES = ["answers", "candidates"]

@@ -33,3 +33,12 @@ def twin_of(split: str, splits: Collection[str]) -> str | None:
     """The split that shows the games of `split` under neutral names; None where there is none, or it is itself."""
     found = twins(split, splits)
     return next((twin for twin in SCAR_TWINS if twin in found and twin != split), None)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Recipe and split of a `Source.name`: `cheating,cheat_prob=0.9` and `eval` of `cheating,cheat_prob=0.9:eval`.
+
+    Of a file the recipe is empty, and so is the split, unless the file is called like one.
+    """
+    recipe, colon, split = name.rpartition(":")
+    return recipe, split if colon or split in SPLITS else ""

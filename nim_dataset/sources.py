@@ -20,7 +20,7 @@ from nim_dataset.files import read_jsonl
 from nim_dataset.games import GAMES, features_of, parse_prompts
 from nim_dataset.pairs import BUCKETS
 from nim_dataset.recipes import get_config
-from nim_dataset.regimes import SPLITS
+from nim_dataset.regimes import split_name
 from nim_dataset.rows import generate
 
 # Rows of a file that are taken in at once: so many, or of so many characters.
@@ -38,15 +38,6 @@ def parse_recipe(text: str) -> tuple[Recipe, dict[str, str]]:
             raise UserError(f"'{text}': expected <config>[,key=value...] with each key once, got '{pair}'")
         overrides[key] = value
     return get_config(name, **overrides), overrides
-
-
-def split_name(name: str) -> tuple[str, str]:
-    """Recipe and split of a `Source.name`: `cheating,cheat_prob=0.9` and `eval` of `cheating,cheat_prob=0.9:eval`.
-
-    Of a file the recipe is empty, and so is the split, unless the file is called like one.
-    """
-    recipe, colon, split = name.rpartition(":")
-    return recipe, split if colon or split in SPLITS else ""
 
 
 @dataclass(frozen=True)

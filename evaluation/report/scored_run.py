@@ -13,8 +13,7 @@ import pandas as pd
 from evaluation.artifacts.report_folder import ReportFolder, Row
 from evaluation.artifacts.training_log import phase_switches
 from nim_dataset.errors import UserError
-from nim_dataset.regimes import SCAR_TWINS, SPLITS, twin_of
-from nim_dataset.sources import Source, split_name
+from nim_dataset.regimes import SCAR_TWINS, SPLITS, split_name, twin_of
 
 
 def split_of(dataset: str) -> str:
@@ -198,6 +197,8 @@ class ScoredRun:
             first, second = (self.predictions(step, dataset) for dataset in (one, other))
             if first.rows and second.rows:
                 return first.games is not None and first.games == second.games
+        from nim_dataset.sources import Source  # here, since `datasets` is slow to import
+
         try:
             config = Source.parse(one).config
         except UserError:

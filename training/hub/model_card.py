@@ -21,9 +21,9 @@ from nim_dataset.errors import UserError
 from nim_dataset.files import read_jsonl
 from nim_dataset.games import GAMES
 from nim_dataset.recipes import get_config
-from nim_dataset.regimes import EVAL, REGIMES
+from nim_dataset.regimes import EVAL, REGIMES, split_name
 from nim_dataset.rows import generate
-from nim_dataset.sources import Source, split_name
+from nim_dataset.sources import Source
 from training.data.phase import sets_of
 
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
