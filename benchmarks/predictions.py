@@ -28,10 +28,11 @@ from machine import machine, spread  # beside this file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
-from evaluation.predict import ANSWER_PREFIX, answer_budget, predict
+from evaluation.predict import predict
 from evaluation.process.memory import peak_memory
 from evaluation.process.products import kinds_for_this_machine
 from evaluation.process.settings import ProcessSettings
+from evaluation.tokens import ANSWER_PREFIX, answer_budget
 from nim_dataset import load_source
 
 END = "<|endoftext|>"

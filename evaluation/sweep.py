@@ -29,7 +29,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import pandas as pd
 from accelerate import Accelerator
@@ -50,8 +50,7 @@ from evaluation.artifacts.models import (
 from evaluation.artifacts.remembering import Encoded, Remembering
 from evaluation.artifacts.report_folder import ReportFolder, accuracy_table
 from evaluation.artifacts.run_folder import METRICS, is_over, list_checkpoints
-from evaluation.artifacts.steps import HELP as STEPS_HELP
-from evaluation.artifacts.steps import choose, steps_word
+from evaluation.artifacts.steps import choose
 from evaluation.artifacts.sweep_settings import SweepSettings
 from evaluation.eval_sets import load_eval_sets
 from evaluation.measures.known import Known, digests_of
@@ -59,11 +58,11 @@ from evaluation.measures.measure import CannotMeasureError, Found, Subject, all_
 from evaluation.process.agree import from_main
 from evaluation.process.device import passed_over, runs_on_cpu
 from evaluation.process.settings import ProcessSettings
-from nim_dataset.errors import UserError, exit_on_user_error, suggest
+from evaluation.sweep_options import DEFAULT_MEASURES, parse_args
+from nim_dataset.errors import UserError, exit_on_user_error
 from nim_dataset.regimes import split_name
 
 WATCH_SECONDS = 5
-DEFAULT_MEASURES = ["answers", "candidates"]
 
 T = TypeVar("T")
 
@@ -290,46 +289,6 @@ def table(results: pd.DataFrame) -> str:
     accuracies.index.names = [name if name == "phase" else None for name in accuracies.index.names]
     of = f" of {recipes.pop()}" if len(recipes) == 1 and "" not in recipes else ""
     return f"\nexact match{of}\n{accuracies.to_string(float_format='{:.3f}'.format, na_rep='-')}\n"
-
-
-class Parser(argparse.ArgumentParser):
-    """Mistakes on the command line are `UserError`s of one line, which name the nearest option."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message)
-
-    def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
-        args, unknown = self.parse_known_args(argv)
-        if unknown:
-            options = [option for action in self._actions for option in action.option_strings]
-            raise UserError(f"unknown option '{unknown[0]}'{suggest(unknown[0].split('=')[0], options)}")
-        return args
-
-
-def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = Parser(prog="sweep.py", description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
-    where = "a folder with checkpoint-N folders, one model's folder, or a Hub id (its branches stepN are scored)"
-    parser.add_argument("--checkpoints-dir", required=True, metavar="DIR", help=where)
-    sets = "evaluation sets: <config>[,key=value...]:<split>, or a JSONL file with prompt and answer"
-    parser.add_argument("--datasets", required=True, nargs="+", metavar="SET", help=sets)
-    parser.add_argument("--output", required=True, metavar="DIR", help="the report folder, such as reports/cheating")
-    measures = f"what to look at, of {', '.join(all_measures())} (default: {' '.join(DEFAULT_MEASURES)})"
-    parser.add_argument("--measures", nargs="+", default=DEFAULT_MEASURES, metavar="NAME", help=measures)
-    parser.add_argument("--limit", type=_positive, metavar="N", help="score only the first N rows of each set")
-    parser.add_argument("--batch-size", type=_positive, default=128, metavar="N", help="rows at a time (default: 128)")
-    parser.add_argument("--steps", nargs="+", default=[], type=steps_word, metavar="STEP", help=STEPS_HELP)
-    threads = "CPU threads of each process (default: 0, which shares the cores among the processes)"
-    parser.add_argument("--threads", type=int, default=0, metavar="N", help=threads)
-    figures = "the figures to draw on the page, by the names of their files (default: all)"
-    parser.add_argument("--figures", nargs="+", default=[], metavar="NAME", help=figures)
-    parser.add_argument("--watch", action="store_true", help="score new checkpoints too, until the run is over")
-    return parser.parse(argv)
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected an integer of at least 1, got '{text}'")
-    return int(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

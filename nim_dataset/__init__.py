@@ -1,7 +1,7 @@
 """Games as text, one-pile Nim first of all: a game's options -> recipes -> rows -> text -> datasets."""
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nim_dataset.caches import set_writable_caches
 
@@ -35,22 +35,28 @@ __all__ = [
 ]
 
 MODULES = {
-    "builder": ("NimBuilder", "load", "stream"),
-    "games.nim": ("NimConfig",),
-    "games.nim_parsing": ("parse_prompt",),
-    "games.nim_text": ("Game", "optimal_move", "render_prompt"),
-    "recipes": ("get_config", "recipe_names"),
-    "rewards": ("exact_match_reward", "score_answer"),
-    "sources": ("load_source",),
+    "Game": "games.nim_text",
+    "NimBuilder": "builder",
+    "NimConfig": "games.nim",
+    "exact_match_reward": "rewards",
+    "get_config": "recipes",
+    "load": "builder",
+    "load_source": "sources",
+    "optimal_move": "games.nim_text",
+    "parse_prompt": "games.nim_parsing",
+    "recipe_names": "recipes",
+    "render_prompt": "games.nim_text",
+    "score_answer": "rewards",
+    "stream": "builder",
 }
 """Where each name is found when it is asked for: `datasets` takes long to import, and a report does without."""
 
+if not TYPE_CHECKING:  # or every name would be one
 
-def __getattr__(name: str) -> Any:
-    for module, names in MODULES.items():
-        if name in names:
-            return getattr(importlib.import_module(f"nim_dataset.{module}"), name)
-    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    def __getattr__(name):
+        if name not in MODULES:
+            raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+        return getattr(importlib.import_module(f"nim_dataset.{MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -7,17 +7,18 @@ takes the process with it ("terminate called without an active exception", https
 import atexit
 import gc
 import io
-import sys
 import threading
 import time
 import weakref
 from typing import Any
 
+from pyarrow.fs import FSSpecHandler
+
 ENDING = threading.Event()
 """Whether the interpreter ends."""
 OPEN_FILES: "weakref.WeakSet[io.IOBase]" = weakref.WeakSet()
 PATIENCE = 0.3
-"""Seconds to wait for Arrow's threads at the end; mostly less, unless a variable keeps what they read from."""
+"""Seconds to wait for Arrow's threads at the end; less, unless a variable keeps what they read from."""
 
 
 @atexit.register
@@ -27,9 +28,11 @@ def end_reads() -> None:
     ENDING.set()
     _close_files()
     kept = [weakref.ref(each) for each in [*OPEN_FILES, *_file_systems_of_arrow()]]
-    deadline = time.monotonic() + PATIENCE
+    deadline, pause = time.monotonic() + PATIENCE, 0.001
     while any(reference() is not None for reference in kept) and time.monotonic() < deadline:
-        time.sleep(0.001)
+        gc.collect()  # `datasets` has a file in a circle with its own methods
+        time.sleep(pause)
+        pause *= 2
 
 
 def _close_files() -> None:
@@ -39,5 +42,5 @@ def _close_files() -> None:
 
 def _file_systems_of_arrow() -> list[Any]:
     """What Arrow, and with it pandas, calls `nim://` by."""
-    handler = getattr(sys.modules.get("pyarrow.fs"), "FSSpecHandler", None)
-    return [each for each in gc.get_objects() if type(each) is handler and each.fs.protocol == "nim"]
+    handlers = [each for each in gc.get_objects() if type(each) is FSSpecHandler]
+    return [each for each in handlers if getattr(each.fs, "protocol", None) == "nim"]

@@ -1,5 +1,6 @@
 """Files are whole or absent: written under a temporary name, then renamed; and JSONL is read in one way."""
 
+import codecs
 import contextlib
 import json
 import os
@@ -55,23 +56,32 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         with open(path, "rb") as file:
             for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield number, _parse(line, f"{path}, line {number}")
+                if not line.isspace():
+                    yield number, _parse(line, path, number)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
 
 
-def _parse(line: bytes, where: str) -> dict[str, Any]:
+read_json = json.JSONDecoder().raw_decode
+"""`json.loads` in two thirds of its time, for a text that begins at a given place; gives where it ends too."""
+
+
+def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
     try:
-        row = json.loads(line.decode("utf-8-sig").rstrip())
+        text = line.removeprefix(codecs.BOM_UTF8).decode().rstrip()
+        row, end = read_json(text, len(text) - len(text.lstrip(" \t\r\n")))
+        if end < len(text):
+            raise json.JSONDecodeError("Extra data", text, len(text) - len(text[end:].lstrip()))
     except UnicodeDecodeError as error:
-        raise UserError(f"{where}: invalid UTF-8 at byte {error.start + 1}") from None
+        what = f"invalid UTF-8 at byte {error.start + 1}"
     except json.JSONDecodeError as error:
-        raise UserError(f"{where}: invalid JSON at column {error.colno} ({error.msg})") from None
+        what = f"invalid JSON at column {error.colno} ({error.msg})"
     except RecursionError:
-        raise UserError(f"{where}: invalid JSON (nested too deeply)") from None
+        what = "invalid JSON (nested too deeply)"
     except ValueError:  # Python reads no number of more than 4,300 digits
-        raise UserError(f"{where}: invalid JSON (a number of thousands of digits)") from None
-    if not isinstance(row, dict):
-        raise UserError(f"{where}: expected a JSON object, got {type(row).__name__}")
-    return row
+        what = "invalid JSON (a number of thousands of digits)"
+    else:
+        if isinstance(row, dict):
+            return row
+        what = f"expected a JSON object, got {type(row).__name__}"
+    raise UserError(f"{path}, line {number}: {what}")

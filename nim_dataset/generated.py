@@ -1,7 +1,7 @@
 """The bytes of a generated file: made piece by piece as far as they are read, and kept within a limit of memory.
 
-A piece is what one block of rows becomes: lines of JSON, or a row group of Parquet. What was dropped from memory is
-made again from its rows alone, so a file of any size can be read from anywhere.
+A piece is what one block of rows becomes: lines of JSON, or a row group of Parquet; a small Parquet file is one piece.
+What was dropped from memory is made again from its rows alone, so a file of any size can be read from anywhere.
 """
 
 import bisect
@@ -166,7 +166,7 @@ class GeneratedFile:
         return -(-stop // BLOCK_ROWS) - start // BLOCK_ROWS if start < stop else 0
 
     def _rows(self, index: int) -> tuple[int, int]:
-        """First row and end row of piece number `index`."""
+        """First row and end row of the part in block number `index` of those that the file has rows of."""
         first = (self.path.start // BLOCK_ROWS + index) * BLOCK_ROWS
         return max(self.path.start, first), min(self.path.stop, first + BLOCK_ROWS)
 
@@ -177,7 +177,7 @@ class GeneratedFile:
         return self._made(index, "parquet")
 
     def _made(self, index: int, kind: str) -> Any:
-        """The rows of piece number `index`, which in a small shard are part of a block, made with those beside them."""
+        """The rows of block number `index`, of which a small shard has a part, made with those beside them."""
         start, stop = self._rows(index)
         first = start // BLOCK_ROWS * BLOCK_ROWS
         last = min(first + BLOCK_ROWS, self.path.config.num_rows(self.path.split))

@@ -1,4 +1,4 @@
-"""The evaluation regimes: what each asks, and which of them hold the same games, for all that draws or scores them."""
+"""The evaluation regimes: what each asks, which of them hold the same games, and how sets are named after them."""
 
 from collections.abc import Collection
 
@@ -36,7 +36,7 @@ def twin_of(split: str, splits: Collection[str]) -> str | None:
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Recipe and split of a `Source.name`: `cheating,cheat_prob=0.9` and `eval` of `cheating,cheat_prob=0.9:eval`.
+    """Recipe and split of a set's name: `cheating,cheat_prob=0.9` and `eval` of `cheating,cheat_prob=0.9:eval`.
 
     Of a file the recipe is empty, and so is the split, unless the file is called like one.
     """

@@ -26,6 +26,7 @@ from nim_dataset.rows import generate
 # Rows of a file that are taken in at once: so many, or of so many characters.
 BATCH, BATCH_CHARACTERS = 8192, 2**24
 SURROGATE = re.compile("[\ud800-\udfff]")
+ALLOWED_BUCKETS = (None, 0, 1, *BUCKETS)
 
 
 def parse_recipe(text: str) -> tuple[Recipe, dict[str, str]]:
@@ -132,7 +133,8 @@ def read_batches(path: Path, limit: int | None = None) -> Iterator[dict[int, dic
     characters = 0
     number = 0
     for number, row in islice(read_jsonl(path), limit):
-        check_row(row, f"{path}, line {number}")
+        if (fault := fault_of(row)) is not None:
+            raise UserError(f"{path}, line {number}: {fault}")
         rows[number] = row
         characters += len(row["prompt"]) + len(row["answer"])
         if len(rows) == BATCH or characters > BATCH_CHARACTERS:
@@ -144,22 +146,22 @@ def read_batches(path: Path, limit: int | None = None) -> Iterator[dict[int, dic
         raise UserError(f"{path}: the file has no rows")
 
 
-def check_row(row: dict[str, Any], where: str) -> None:
-    """Raises `UserError`, which begins with `where`, for a row that is no prompt with its answer, or whose bucket or
-    bound move is none."""
+def fault_of(row: dict[str, Any]) -> str | None:
+    """Why a row is no prompt with its answer, or its bucket or bound move is none; None where all is well."""
     for column in ("prompt", "answer"):
-        if not isinstance(row.get(column), str):
-            what = "is missing" if column not in row else f"is {type(row[column]).__name__}, not text"
-            raise UserError(f"{where}: '{column}' {what}")
-        if not row[column].strip():
-            raise UserError(f"{where}: '{column}' is empty")
-        if SURROGATE.search(row[column]):
-            raise UserError(f"{where}: '{column}' has half of a surrogate pair, which is not text")
+        text = row.get(column)
+        if not isinstance(text, str):
+            return f"'{column}' " + ("is missing" if column not in row else f"is {type(text).__name__}, not text")
+        if not text or text.isspace():
+            return f"'{column}' is empty"
+        if not text.isascii() and SURROGATE.search(text):
+            return f"'{column}' has half of a surrogate pair, which is not text"
     bucket, move = row.get("bucket"), row.get("cheat_move")
-    if isinstance(bucket, (bool, float)) or bucket not in (None, 0, 1, *BUCKETS):
-        raise UserError(f"{where}: 'bucket' is {bucket!r}, expected one of {', '.join(BUCKETS)} or null")
+    if isinstance(bucket, (bool, float)) or bucket not in ALLOWED_BUCKETS:
+        return f"'bucket' is {bucket!r}, expected one of {', '.join(BUCKETS)} or null"
     if move is not None and (type(move) is not int or not -(2**31) <= move < 2**31):
-        raise UserError(f"{where}: 'cheat_move' is {move!r}, expected a whole number below 2**31 or null")
+        return f"'cheat_move' is {move!r}, expected a whole number below 2**31 or null"
+    return None
 
 
 def recover_truth(rows: list[dict[str, Any]], features: datasets.Features) -> tuple[pa.Table, list[str]]:

@@ -11,7 +11,7 @@ from datasets import Dataset, concatenate_datasets
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from evaluation.predict import answer_budget, check_fits, encode_prompts
+from evaluation.tokens import answer_budget, check_fits, encode_prompts
 from nim_dataset.errors import UserError
 from training.config import Config
 from training.data.encoding import EncodedRows, encode_rows

@@ -28,7 +28,7 @@ from evaluation.measures.candidates import candidate_records, mean_quantities
 from evaluation.measures.known import Known
 from evaluation.measures.measure import CannotMeasureError
 from evaluation.nim_accuracy.nim_accuracy import text_matches
-from evaluation.predict import answer_budget
+from evaluation.tokens import answer_budget
 from nim_dataset.errors import UserError, unknown
 from nim_dataset.games import parse_prompts
 from training.data.encoding import AnswerCollator, EncodedRows, encode_rows

@@ -15,7 +15,7 @@ import yaml
 from transformers import PreTrainedTokenizerBase
 
 from evaluation.interop import lm_eval_functions
-from evaluation.predict import ANSWER_PREFIX, answer_budget
+from evaluation.tokens import ANSWER_PREFIX, answer_budget
 from nim_dataset.config import GENERATOR_VERSION
 from nim_dataset.errors import UserError
 from nim_dataset.files import write_text

@@ -13,7 +13,8 @@ from evaluation.artifacts.report_folder import PREDICTIONS, ReportFolder, Row
 from evaluation.measures.known import Known, digests_of
 from evaluation.measures.measure import Measure, Subject, measure
 from evaluation.nim_accuracy.nim_accuracy import Tally, parse_move, text_matches
-from evaluation.predict import ROWS_AT_ONCE, answer_budget, write_answers
+from evaluation.predict import ROWS_AT_ONCE, write_answers
+from evaluation.tokens import answer_budget
 from nim_dataset.files import read_jsonl
 
 

@@ -13,7 +13,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from evaluation.measures.answer_tree import AnswerTree, Question
 from evaluation.measures.measure import CannotMeasureError, Subject
-from evaluation.predict import check_rows, encode_answers, encode_prompts, end_tokens, evaluating
+from evaluation.predict import evaluating
+from evaluation.tokens import check_rows, encode_answers, encode_prompts, end_tokens
 from nim_dataset.config import Position
 
 T = TypeVar("T")

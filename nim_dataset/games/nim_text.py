@@ -7,7 +7,7 @@ is shorter than T.
 import functools
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -46,8 +46,7 @@ def optimal_move(pile: IntOrArray, max_remove: IntOrArray | int) -> IntOrArray:
     return move
 
 
-@dataclass(frozen=True)
-class Words:
+class Words(NamedTuple):
     """The words of one row."""
 
     game: str = "nim"
@@ -131,8 +130,7 @@ def lay_out_prompts(
     return text
 
 
-@dataclass(frozen=True)
-class Game:
+class Game(NamedTuple):
     """One game as its prompt tells it."""
 
     coins: int

@@ -32,14 +32,16 @@ def register(name: str) -> Callable[[R], R]:
 def parse_prompts(texts: Sequence[str]) -> tuple[list[Position | None], list[str]]:
     """The games that prompts tell, None where none does, and the names of those that some prompt tells."""
     positions: list[Position | None] = [None] * len(texts)
+    left: Sequence[int] = range(len(texts))
     found = []
     for name, game in GAMES.items():
-        left = [i for i, position in enumerate(positions) if position is None]
         parsed = game.parse([texts[i] for i in left])
-        if any(position is not None for position in parsed):
-            found.append(name)
+        if all(position is None for position in parsed):
+            continue
+        found.append(name)
         for i, position in zip(left, parsed, strict=True):
             positions[i] = position
+        left = [i for i in left if positions[i] is None]
     return positions, found
 
 

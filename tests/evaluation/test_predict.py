@@ -8,7 +8,8 @@ from datasets import Dataset
 from transformers import GPT2Config, GPT2LMHeadModel
 
 import nim_dataset
-from evaluation.predict import answer_budget, predict
+from evaluation.predict import predict
+from evaluation.tokens import answer_budget
 from nim_dataset.errors import UserError
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from evaluation.artifacts.models import Checkpoint
 from evaluation.artifacts.steps import choose
-from evaluation.sweep import parse_args
+from evaluation.sweep_options import parse_args
 from nim_dataset.errors import UserError
 
 STEPS = [0, 1, 2, 4, 8, 500, 1000]

@@ -14,7 +14,8 @@ from hub_server import HubServer
 
 import nim_dataset
 from evaluation.artifacts.report_folder import COLUMNS, file_name
-from evaluation.predict import answer_budget, predict
+from evaluation.predict import predict
+from evaluation.tokens import answer_budget
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SWEEP = REPOSITORY / "evaluation" / "sweep.py"

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
-from evaluation.predict import encode_answers, encode_prompts
+from evaluation.tokens import encode_answers, encode_prompts
 from nim_dataset.errors import UserError
 from training.data.end_to_end import lay_end_to_end
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from evaluation.predict import ANSWER_PREFIX
+from evaluation.tokens import ANSWER_PREFIX
 from nim_dataset.files import write_text
 from nim_dataset.recipes import get_config, recipe_names
 from nim_dataset.sources import Source

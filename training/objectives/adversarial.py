@@ -32,7 +32,7 @@ from transformers import PreTrainedTokenizerBase
 
 from evaluation.measures.measure import CannotMeasureError
 from evaluation.measures.positions import positions
-from evaluation.predict import encode_prompts
+from evaluation.tokens import encode_prompts
 from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError
 from training.objectives.interface import Batch, Objective, objective

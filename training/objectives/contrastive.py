@@ -47,7 +47,7 @@ from torch.nn.functional import cosine_similarity
 from transformers import PreTrainedTokenizerBase
 
 from evaluation.measures.places import ANSWER_START
-from evaluation.predict import encode_answers
+from evaluation.tokens import encode_answers
 from nim_dataset.config import Recipe
 from nim_dataset.errors import UserError
 from training.objectives.interface import Batch, Objective, objective

@@ -13,7 +13,7 @@ from itertools import chain
 from transformers import PreTrainedTokenizerBase
 
 from evaluation.measures.positions import NAMES
-from evaluation.predict import encode_prompts
+from evaluation.tokens import encode_prompts
 from nim_dataset.errors import UserError
 from nim_dataset.games import parse_prompts
 

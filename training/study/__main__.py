@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from evaluation.sweep import Parser
+from evaluation.sweep_options import Parser
 from nim_dataset.errors import UserError, exit_on_user_error
 from training.study.check import check_options
 from training.study.description import DEFAULT_SCALE, SMOKE, SMOKE_STEPS, Study, read_study

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from evaluation.nim_accuracy.nim_accuracy import score
-from evaluation.predict import answer_budget, predict
+from evaluation.predict import predict
+from evaluation.tokens import answer_budget
 from nim_dataset.errors import UserError
 from nim_dataset.sources import load_source
 

@@ -11,7 +11,8 @@ from transformers import AutoTokenizer
 from evaluation.interop.lm_eval_tasks import write_tasks
 from evaluation.measures.candidates import candidate_records
 from evaluation.nim_accuracy.nim_accuracy import score
-from evaluation.predict import answer_budget, predict
+from evaluation.predict import predict
+from evaluation.tokens import answer_budget
 from nim_dataset.games import parse_prompts
 from nim_dataset.sources import load_source
 

@@ -15,7 +15,8 @@ from evaluation.measures.known import Known
 from evaluation.measures.measure import CannotMeasureError
 from evaluation.measures.places import places
 from evaluation.measures.questions import ask_subject
-from evaluation.predict import Written, answer_budget, digest, predict
+from evaluation.predict import Written, digest, predict
+from evaluation.tokens import answer_budget
 from nim_dataset.games import parse_prompts
 
 from .conftest import FAMILIES

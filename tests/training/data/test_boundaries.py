@@ -7,7 +7,8 @@ import torch
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from evaluation.predict import encode_prompts, predict
+from evaluation.predict import predict
+from evaluation.tokens import encode_prompts
 from training.data.encoding import encode_rows
 
 

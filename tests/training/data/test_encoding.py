@@ -19,7 +19,8 @@ from transformers import (
 )
 
 from evaluation.last_layer import needed_at_places_only
-from evaluation.predict import ANSWER_PREFIX, predict
+from evaluation.predict import predict
+from evaluation.tokens import ANSWER_PREFIX
 from nim_dataset.errors import UserError
 from training.config import TrainConfig
 from training.data.encoding import IGNORE, AnswerCollator, encode_rows

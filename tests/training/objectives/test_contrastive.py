@@ -3,7 +3,6 @@ by one. Accumulated, on two processes and killed: tests/training/test_invariance
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 from transformers import PreTrainedTokenizerFast, Trainer, TrainingArguments
 
-from evaluation.predict import encode_prompts
+from evaluation.tokens import encode_prompts
 from nim_dataset.errors import UserError
 from nim_dataset.games import parse_prompts
 from nim_dataset.games.nim_text import Game, render_games, render_prompt
@@ -106,7 +105,7 @@ def reference(data: Any, model: Any, objective: Contrastive, kind: str, bf16: bo
             for row, pair in zip(rows, twins.names(rows, 0 if kind == "plain" else step), strict=True):
                 prompt, answer = data.rows[row]["prompt"], data.rows[row]["answer"]
                 game: Any = parse_prompts([prompt])[0][0]
-                twin = render_prompt(replace(game, player_one=pair[0], player_two=pair[1]))
+                twin = render_prompt(game._replace(player_one=pair[0], player_two=pair[1]))
                 assert pair != (game.player_one, game.player_two)
                 (h, loss, count), (twin_h, twin_loss, _) = look(prompt, answer), look(twin, answer)
                 squared, cosine = (h - twin_h).square().mean(), cosine_similarity(h, twin_h, dim=0)
@@ -176,7 +175,7 @@ def test_a_twin_is_the_same_game_under_another_pair_of_the_pool(data: Any, spec:
     games: list[Any] = parse_prompts(rows["prompt"][:])[0]
     drawn = twins.names(range(100), 3)
     renamed_games = [
-        replace(game, player_one=pair[0], player_two=pair[1]) for game, pair in zip(games, drawn, strict=True)
+        game._replace(player_one=pair[0], player_two=pair[1]) for game, pair in zip(games, drawn, strict=True)
     ]
     answer = {"input_ids": np.arange(9, dtype=np.int32), "answer_tokens": 2}
     made = twins([{"row": row, "step": 3, **answer} for row in range(100)])
@@ -277,7 +276,7 @@ def test_a_contradiction_is_one_line_before_training(tmp_path: Path, flags: tupl
 
 def test_twins_longer_than_any_row_are_told_before_training(tmp_path: Path, data: Any) -> None:
     short = Game(coins=40, max_remove=4, trace=(1, 2, 3), player_one="six seven one", player_two="two four nine")
-    long = replace(short, trace=(1, 2, 3, 4, 1, 2, 3), player_one="Leo", player_two="Sultan")
+    long = short._replace(trace=(1, 2, 3, 4, 1, 2, 3), player_one="Leo", player_two="Sultan")
     rows = [{"prompt": render_prompt(game), "answer": game.answer, "bucket": "neutral"} for game in (short, long)]
     file = tmp_path / "mine.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)))
