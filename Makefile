@@ -62,3 +62,5 @@ bench: install
 	$(BIN)/python benchmarks/predictions.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/objectives.py
+	test -f reports/quickstart/index.html || $(MAKE) quickstart
+	$(BIN)/python benchmarks/report.py reports/quickstart
