@@ -26,6 +26,7 @@ from typing import Any
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+from machine import spread  # beside this file
 
 from evaluation.process.memory import peak_memory
 from nim_dataset import get_config
@@ -192,7 +193,7 @@ def parquet_settings(rows: int) -> None:
 def shard_costs(rows: int, repeats: int) -> None:
     """Prints what many small shards cost beside a few, in one process."""
     nim = fsspec.filesystem("nim")
-    print(f"\n{f'{rows:,} rows in shards, processor seconds':<45}{16:>10}{'of':>14}{1000:>10}{'of':>14}{'ratio':>8}")
+    print(f"\n{f'{rows:,} rows in shards, processor seconds':<45}{16:>20}{1000:>20}{'ratio':>8}")
     for kind in ("jsonl", "parquet"):
         spent: dict[int, list[float]] = {16: [], 1000: []}
         for _ in range(repeats):
@@ -203,8 +204,7 @@ def shard_costs(rows: int, repeats: int) -> None:
                     nim.cat_file(file)
                 seconds.append(time.process_time() - start)
         few, many = (statistics.median(seconds) for seconds in spent.values())
-        shown = [f"{statistics.median(each):>10.2f}{f'{min(each):.2f}-{max(each):.2f}':>14}" for each in spent.values()]
-        print(f"{kind:<45}{''.join(shown)}{many / few:>7.2f}x")
+        print(f"{kind:<45}{spread(spent[16], 2):>20}{spread(spent[1000], 2):>20}{many / few:>7.2f}x")
 
 
 def import_seconds() -> float:

@@ -109,27 +109,25 @@ class GeneratedFile:
                     return piece
             piece = PIECES.get((self.path.etag, index))
             if piece is None:
-                piece = self._make_again(index)
+                piece = self._make_alone(index)
                 PIECES.put((self.path.etag, index), piece)
             return piece
 
     def _make(self) -> Iterator[bytes]:
-        if self.path.kind == "manifest":
-            yield manifest_bytes(self.path.config)
-        elif self.path.kind == "jsonl":
-            yield from (self._lines(index) for index in range(self._blocks))
-        elif self._is_small:
-            yield self._small_parquet()
-        else:
-            sink = Sink()
-            with self._writer(sink) as writer:
-                for index in range(self._blocks):
-                    writer.write_table(self._table(index))
-                    yield sink.drain()
-            self._footer = sink.drain()
-            yield self._footer
+        if self.path.kind != "parquet" or self._is_small:
+            pieces = self._blocks if self.path.kind == "jsonl" else 1
+            yield from map(self._make_alone, range(pieces))
+            return
+        sink = Sink()
+        with self._writer(sink) as writer:
+            for index in range(self._blocks):
+                writer.write_table(self._table(index))
+                yield sink.drain()
+        self._footer = sink.drain()
+        yield self._footer
 
-    def _make_again(self, index: int) -> bytes:
+    def _make_alone(self, index: int) -> bytes:
+        """Piece number `index`, without those before it; a large Parquet file keeps its footer from the first time."""
         if self.path.kind == "manifest":
             return manifest_bytes(self.path.config)
         if self.path.kind == "jsonl":
